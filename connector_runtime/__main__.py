@@ -1,0 +1,5 @@
+"""`python -m connector_runtime`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,259 @@
+"""The command line: look at a connector, run its actions, check an environment."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import errors, settings
+from .connection import Action, Connection, Connector
+from .loading import load
+
+_REFUSED = (errors.CredentialsRefused, errors.Forbidden, errors.NotFound, errors.Refused)
+_WRONG = (
+    errors.InvalidPackage,
+    errors.InvalidConfiguration,
+    errors.UnknownAction,
+    errors.InvalidInput,
+)
+
+
+def exit_status(error: errors.ConnectorError) -> int:
+    """2 wrong input or configuration, 3 refused, 4 may be repeated, 5 outcome unknown, else 1."""
+    if isinstance(error, _WRONG):
+        return 2
+    if isinstance(error, _REFUSED):
+        return 3
+    if error.retryable:
+        return 4
+    return 5 if error.outcome == "unknown" else 1
+
+
+def main() -> None:
+    """Run the command line; a ConnectorError ends it with its message and exit status."""
+    try:
+        cli(standalone_mode=True)
+    except errors.ConnectorError as error:
+        click.echo(str(error), err=True)
+        sys.exit(exit_status(error))
+
+
+def _beside_runtime() -> Path:
+    """Return the connector that this runtime was shipped with: a source tree or a package file."""
+    return Path(__file__).parent.parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--connector",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The connector's folder or package; without it, the one that this command came with.",
+)
+@click.pass_context
+def cli(context: click.Context, path: Path | None) -> None:
+    """Run the actions of a connector.
+
+    Exit status: 0 done, 2 wrong input or configuration, 3 refused by the service, 4 not done and
+    may be repeated, 5 outcome unknown (do not repeat it unasked), 1 anything else.
+    """
+    context.obj = load(path or _beside_runtime())
+
+
+@cli.command()
+@click.pass_obj
+def actions(connector: Connector) -> None:
+    """List the connector's actions."""
+    width = max(map(len, connector.actions))
+    for action in connector.actions.values():
+        click.echo(f"{action.name:<{width}}  {action.display_name}: {action.description}")
+
+
+@cli.command()
+@click.argument("action")
+@click.pass_obj
+def describe(connector: Connector, action: str) -> None:
+    """Show an action's inputs and outputs."""
+    found = connector.action(action)
+    click.echo(f"{found.display_name} ({found.name})\n{found.description}\n{found.documentation}")
+    click.echo("\nInputs" + ("" if found.input_schema["properties"] else ": none"))
+    for line in _fields(found.input_schema, found.globals):
+        click.echo(line)
+    click.echo("\nOutputs")
+    for line in _fields(found.output_schema, ()):
+        click.echo(line)
+
+
+def _fields(
+    schema: dict[str, Any], from_globals: tuple[str, ...], indent: str = "  "
+) -> Iterator[str]:
+    for name, field in schema["properties"].items():
+        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        needed = ""
+        if from_globals and name in from_globals:
+            needed = ", required here or as global parameter"
+        elif indent == "  " and name in schema.get("required", ()) and "null" not in kinds:
+            needed = ", required"
+        click_type = " or ".join(kinds)
+        yield f"{indent}{name} ({click_type}{needed})"
+        yield f"{indent}  {field['description']}"
+        if field.get("examples") and field["type"] != "array":
+            yield f"{indent}  Example: {json.dumps(field['examples'][0], ensure_ascii=False)}"
+        if field["type"] == "array":
+            yield from _fields(field["items"], (), indent + "    ")
+
+
+def _configured(command: Any) -> Any:
+    """Add the two options that choose an environment."""
+    command = click.option("--environment", help="Which environment of the file.")(command)
+    return click.option("--config", help="A YAML file with 'environments:'.")(command)
+
+
+def _connect(connector: Connector, config: str | None, environment: str | None) -> Connection:
+    if config is None and environment is not None:
+        raise errors.InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
+    return connector.connect(settings.read(config, environment) if config else {})
+
+
+@cli.command()
+@click.argument("action")
+@click.option("--input", "source", help="The input as JSON, @FILE, or - for standard input.")
+@click.option("--set", "fields", multiple=True, metavar="NAME=VALUE", help="One input field.")
+@_configured
+@click.option("--format", "form", type=click.Choice(["json", "jsonl", "table"]), default="json")
+@click.option("--dry-run", is_flag=True, help="Show the request and send nothing.")
+@click.pass_obj
+def run(
+    connector: Connector,
+    action: str,
+    source: str | None,
+    fields: tuple[str, ...],
+    config: str | None,
+    environment: str | None,
+    form: str,
+    dry_run: bool,
+) -> None:
+    """Run an action and print its output."""
+    found = connector.action(action)
+    inputs = _inputs(found, source, fields)
+    with _connect(connector, config, environment) as connection:
+        try:
+            if dry_run:
+                _write_json(connection.preview(action, inputs))
+            elif found.streams and form != "json":
+                items = _counted(connection.stream(action, inputs))
+                if form == "jsonl":
+                    for item in items:
+                        click.echo(_json_text(item))
+                else:
+                    _write_table(items, found.summary or _columns(found))
+            elif found.streams:
+                _write_json({found.streams: list(_counted(connection.stream(action, inputs)))})
+            elif form == "table":
+                output = connection.run(action, inputs)
+                _write_table(
+                    ({"field": name, "value": value} for name, value in output.items()),
+                    ("field", "value"),
+                )
+            else:
+                _write_json(connection.run(action, inputs), indent=2 if form == "json" else None)
+        except KeyboardInterrupt:
+            if found.repeatable or dry_run:
+                raise
+            raise errors.OutcomeUnknown(
+                f"Interrupted: {action} may have been carried out. Look before you run it again."
+            ) from None
+
+
+@cli.command()
+@_configured
+@click.pass_obj
+def check(connector: Connector, config: str | None, environment: str | None) -> None:
+    """Check an environment against the service: credentials, account, sender."""
+    holds = True
+    with _connect(connector, config, environment) as connection:
+        for name, verdict, detail in connection.check():
+            holds = holds and verdict
+            click.echo(f"{'ok  ' if verdict else 'FAIL'}  {name}: {detail}")
+    if not holds:
+        sys.exit(3)
+
+
+def _inputs(action: Action, source: str | None, fields: tuple[str, ...]) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    if source is not None:
+        try:
+            if source == "-":
+                source = sys.stdin.read()
+            elif source.startswith("@"):
+                source = Path(source[1:]).read_text("utf-8")
+            inputs = json.loads(source)
+        except OSError as error:
+            raise errors.InvalidInput(
+                f"--input: the file can't be read: {error.strerror}."
+            ) from error
+        except ValueError:  # not chained: it keeps the text, which may hold a number or a body
+            raise errors.InvalidInput(
+                "--input: it is not valid JSON; give an object, @FILE or -."
+            ) from None
+        inputs = {} if inputs is None else inputs
+        if not isinstance(inputs, dict):
+            raise errors.InvalidInput(f"{action.name} input: it must be an object with fields.")
+    properties = action.input_schema["properties"]
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals:
+            raise errors.InvalidInput("--set: give it as NAME=VALUE.")
+        inputs[name] = value
+        if properties.get(name, {}).get("type", "string") != "string":
+            try:
+                inputs[name] = json.loads(value)
+            except ValueError:
+                inputs[name] = value  # validation says what it must be
+    return inputs
+
+
+def _counted(items: Iterable[Any]) -> Iterator[Any]:
+    """Pass the items on, with a count on stderr where somebody is looking."""
+    count = 0
+    for item in items:
+        count += 1
+        if count % 1000 == 0 and sys.stderr.isatty():
+            click.echo(f"\r{count:,} read", nl=False, err=True)
+        yield item
+    if sys.stderr.isatty():
+        click.echo(f"\r{count:,} read", err=True)
+
+
+def _json_text(value: Any, indent: int | None = None) -> str:
+    unicode_output = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=not unicode_output, indent=indent)
+
+
+def _write_json(value: Any, indent: int | None = 2) -> None:
+    click.echo(_json_text(value, indent))
+
+
+def _columns(action: Action) -> tuple[str, ...]:
+    items = action.output_schema["properties"][action.streams or ""]["items"]
+    return tuple(items["properties"])
+
+
+def _write_table(rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> None:
+    # Imported here: most calls show no table, and it takes as long to import as a send takes.
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    columns = list(columns)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        values = (row.get(column) for column in columns)
+        table.add_row(*("" if value is None else str(value) for value in values))
+    Console(markup=False, highlight=False, emoji=False).print(table)

@@ -1,0 +1,286 @@
+"""A connector, a connection of it to one environment, and the flow of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Protocol
+
+import requests
+
+from . import errors
+from .http import Http, Service
+from .schema import Schema, place
+from .settings import check, merge
+
+
+class Handler(Protocol):
+    """An action's module. `run` returns the output; where the action streams, it yields pages."""
+
+    run: Callable[[dict[str, Any], Call], Any]
+
+
+class Auth(Protocol):
+    """A connector's `auth` package. `connect` does no I/O; `check` yields name, verdict, detail."""
+
+    connect: Callable[[Mapping[str, Any]], Service]
+    check: Callable[[Call], Iterable[tuple[str, bool, str]]]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action as the manifest declares it, with its compiled schemas and its handler."""
+
+    name: str
+    display_name: str
+    description: str
+    documentation: str
+    globals: tuple[str, ...]
+    effect: str
+    repeatable: bool
+    streams: str | None
+    identifier: str | None
+    summary: tuple[str, ...]
+    input: Schema
+    output: Schema
+    handler: Handler
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        return self.input.document
+
+    @property
+    def output_schema(self) -> dict[str, Any]:
+        return self.output.document
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a handler is given beside its input. It never holds a secret.
+
+    `globals` are the global parameters; `settings` are all parameters and options but the secrets.
+    """
+
+    action: str
+    repeatable: bool
+    globals: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    http: Http | _Recorder
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Return the decoded answer to a GET; `path` may be a URL of the same service."""
+        return self.http.request(self.action, self.repeatable, "GET", path, params=params)
+
+    def post(self, path: str, form: Mapping[str, str]) -> Any:
+        """Return the decoded answer to a POST of form fields."""
+        return self.http.request(self.action, self.repeatable, "POST", path, form=form)
+
+    def unreadable(self, why: str) -> errors.ConnectorError:
+        """Make the error for an answer that came and can't be used; `why` ends its sentence."""
+        return self.http.unreadable(self.action, self.repeatable, why)
+
+
+class Connector:
+    """A loaded connector. Nothing in it belongs to an environment, so it may be shared freely."""
+
+    def __init__(
+        self, manifest: dict[str, Any], actions: dict[str, Action], auth: Auth, settings: Schema
+    ) -> None:
+        self.manifest = manifest
+        self.name: str = manifest["name"]
+        self.version: str = manifest["version"]
+        self.actions = actions
+        self._auth = auth
+        self._settings = settings
+
+    def __repr__(self) -> str:
+        return f"<Connector {self.name} {self.version}>"
+
+    def action(self, name: str) -> Action:
+        """Return an action, or raise UnknownAction with the names there are."""
+        if name not in self.actions:
+            raise errors.UnknownAction(
+                f"{self.manifest['displayName']} has no action '{str(name)[:80]}'. "
+                f"Its actions: {', '.join(self.actions)}."
+            )
+        return self.actions[name]
+
+    def connect(self, settings: Mapping[str, Any] | None) -> Connection:
+        """Check the settings of an environment, once, and return a connection; nothing is sent.
+
+        Raise InvalidConfiguration with every fault found.
+        """
+        checked = check(settings, self._settings)
+        return Connection(self, checked, Http(self._auth.connect(checked)), self._auth)
+
+    def run(
+        self,
+        action: str,
+        inputs: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Connect, run one action, close."""
+        with self.connect(settings) as connection:
+            return connection.run(action, inputs)
+
+
+class Connection:
+    """A connector with the settings of one environment. Safe to share between threads."""
+
+    def __init__(
+        self, connector: Connector, settings: dict[str, Any], http: Http, auth: Auth
+    ) -> None:
+        parameters = connector.manifest["parameters"]
+        secret = {entry["name"] for entry in parameters if entry["secret"]}
+        self.connector = connector
+        self._globals = {
+            entry["name"]: settings[entry["name"]]
+            for entry in parameters
+            if entry["global"] and entry["name"] in settings
+        }
+        self._settings = {name: value for name, value in settings.items() if name not in secret}
+        self._http = http
+        self._auth = auth
+
+    def __repr__(self) -> str:
+        return f"<Connection of {self.connector!r}>"
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the HTTP connections and end the waiting between attempts."""
+        self._http.close()
+
+    def run(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Run an action and return its output, as its output schema describes it.
+
+        Raise ConnectorError: see `errors`.
+        """
+        action = self.connector.action(name)
+        checked = self._checked_input(action, inputs)
+        if action.streams:
+            items: list[Any] = []
+            for page in self._pages(action, checked):
+                items += page
+            return {action.streams: items}
+        output: dict[str, Any] = action.handler.run(checked, self._call(action))
+        self._check_output(action, output)
+        return output
+
+    def stream(self, name: str, inputs: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Return the items of an action's list one at a time, in constant memory.
+
+        The input is checked at once; each page is fetched when its first item is asked for.
+        """
+        action = self.connector.action(name)
+        if not action.streams:
+            raise errors.InvalidInput(f"{name} returns no list to stream; use run.")
+        pages = self._pages(action, self._checked_input(action, inputs))
+        return (item for page in pages for item in page)
+
+    def check(self) -> list[tuple[str, bool, str]]:
+        """Try the settings against the service; return what was checked, whether it holds, why."""
+        return list(self._auth.check(self._call(None)))
+
+    def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the first request that an action would make, credentials hidden; send nothing."""
+        action = self.connector.action(name)
+        checked = self._checked_input(action, inputs)
+        try:
+            outcome = action.handler.run(checked, self._call(action, _Recorder(self._http)))
+            if action.streams:
+                next(iter(outcome), None)
+        except _Recorded as recorded:
+            headers = dict(recorded.request.headers)
+            headers["Authorization"] = "(hidden)"
+            return {
+                "method": recorded.request.method,
+                "url": recorded.request.url,
+                "headers": headers,
+                "form": recorded.form,
+            }
+        raise RuntimeError(f"{name} makes no request")
+
+    def _checked_input(self, action: Action, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
+        if not isinstance(inputs, Mapping) and inputs is not None:
+            raise errors.InvalidInput(f"{action.name} input: it must be an object with fields.")
+        checked = merge(inputs or {}, self._globals, action.globals, action.input)
+        elsewhere = {
+            f"'{name}' is required": f" (as input, or as the global parameter '{name}')"
+            for name in action.globals
+        }
+        problems = [
+            problem + elsewhere.get(problem, "") for problem in action.input.problems(checked)
+        ]
+        if problems:
+            raise errors.InvalidInput(
+                f"{action.name} input: {'; '.join(problems)}.", problems=problems
+            )
+        return checked
+
+    def _pages(self, action: Action, checked: dict[str, Any]) -> Iterator[list[Any]]:
+        for page in action.handler.run(checked, self._call(action)):
+            self._check_output(action, {action.streams: page})
+            yield page
+
+    def _check_output(self, action: Action, output: Any) -> None:
+        if action.output.accepts(output):
+            return
+        problems = action.output.problems(output)
+        why = f"can't be read: {'; '.join(problems[:10])}"
+        name = action.identifier
+        if name and not any(fault.path in ((), (name,)) for fault in action.output.faults(output)):
+            why += f". It names {place((name,))} {output[name]}"
+        error = self._call(action).unreadable(why)
+        error.problems = tuple(problems)
+        raise error
+
+    def _call(self, action: Action | None, http: Http | _Recorder | None = None) -> Call:
+        return Call(
+            action=action.name if action else "check",
+            repeatable=action.repeatable if action else True,
+            globals=self._globals,
+            settings=self._settings,
+            http=http or self._http,
+        )
+
+
+class _Recorded(BaseException):
+    """Carries the request of a preview out of the handler, past any `except Exception`."""
+
+    def __init__(self, request: requests.PreparedRequest, form: Any) -> None:
+        self.request = request
+        self.form = form
+
+
+class _Recorder:
+    """Stands where Http stands, and records the first request instead of making it."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def request(
+        self,
+        action: str,
+        repeatable: bool,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> NoReturn:
+        raise _Recorded(self._http.prepare(method, path, params, form), form)
+
+    def unreadable(
+        self, action: str, repeatable: bool, why: str, **details: Any
+    ) -> errors.ConnectorError:
+        return self._http.unreadable(action, repeatable, why, **details)

@@ -1,0 +1,170 @@
+"""From a folder or a package file to a Connector, or an InvalidPackage that names the place."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import sys
+import types
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .connection import Action, Connector
+from .errors import InvalidPackage
+from .schema import Schema
+from .settings import settings_schema
+
+Reader = Callable[[str], bytes]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    sha256: str | None = None,
+    trusted_keys: Sequence[str | bytes] = (),
+) -> Connector:
+    """Load a connector from its folder.
+
+    Its modules get a namespace of their own, so that any number of connectors, and versions of one,
+    live side by side; the namespace goes when the Connector does. Raise InvalidPackage.
+    """
+    root = Path(path).resolve()
+    if not root.is_dir():
+        raise InvalidPackage(f"'{path}' is not a connector's folder.")
+
+    def read(name: str) -> bytes:
+        target = (root / PurePosixPath(name)).resolve()
+        if not target.is_relative_to(root):
+            raise InvalidPackage(f"{name}: it lies outside the connector.")
+        try:
+            return target.read_bytes()
+        except OSError as error:
+            raise InvalidPackage(f"{name}: it can't be read ({error.strerror}).") from error
+
+    return _assemble(read, [str(root)])
+
+
+def _assemble(read: Reader, search_path: list[str]) -> Connector:
+    manifest = _manifest(read)
+    schemas = {
+        name: _schema(read, name)
+        for entry in manifest["actions"]
+        for name in (entry["input"], entry["output"])
+    }
+    for entry in manifest["actions"]:
+        read(entry["handler"])
+    namespace = _namespace(manifest["name"], search_path)
+    try:
+        auth = _module(namespace, manifest["auth"], ("connect", "check"))
+        actions = {}
+        for entry in manifest["actions"]:
+            dotted = entry["handler"].removesuffix(".py").replace("/", ".")
+            actions[entry["name"]] = Action(
+                name=entry["name"],
+                display_name=entry["displayName"],
+                description=entry["description"],
+                documentation=entry["documentation"],
+                globals=tuple(entry["globals"]),
+                effect=entry["effect"],
+                repeatable=entry["repeatable"],
+                streams=entry.get("streams"),
+                identifier=entry.get("identifier"),
+                summary=tuple(entry.get("summary", ())),
+                input=schemas[entry["input"]],
+                output=schemas[entry["output"]],
+                handler=_module(namespace, dotted, ("run",)),
+            )
+    except BaseException:
+        _forget(namespace)
+        raise
+    connector = Connector(manifest, actions, auth, Schema(settings_schema(manifest)))
+    weakref.finalize(connector, _forget, namespace)
+    return connector
+
+
+def _manifest(read: Reader) -> dict[str, Any]:
+    manifest: dict[str, Any] = _json(read, "connector.json")
+    problems = _own_schema().problems(manifest)
+    if problems:
+        raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
+    parameters = {entry["name"]: entry for entry in manifest["parameters"]}
+    names = [entry["name"] for entry in manifest["actions"]]
+    settings = [*parameters, *(entry["name"] for entry in manifest["options"])]
+    problems = [
+        f"'{name}' is declared twice"
+        for listing in (names, settings)
+        for name in sorted({name for name in listing if listing.count(name) > 1})
+    ]
+    problems += [
+        f"'actions[{place}].globals' names '{name}', which is no global parameter"
+        for place, entry in enumerate(manifest["actions"])
+        for name in entry["globals"]
+        if not parameters.get(name, {"global": False})["global"]
+    ]
+    if problems:
+        raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
+    return manifest
+
+
+def _own_schema() -> Schema:
+    """Return the manifest's schema: the runtime's own copy, not one that a package brings."""
+    text = pkgutil.get_data(__package__, "manifest.json")  # works from inside a zip file too
+    return Schema(json.loads(text or b""))
+
+
+def _schema(read: Reader, name: str) -> Schema:
+    document = _json(read, name)
+    if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
+        raise InvalidPackage(f"{name}: it must be a JSON Schema of an object with 'properties'.")
+    try:
+        return Schema(document)
+    except ValueError as error:
+        raise InvalidPackage(f"{name}: it is not a valid JSON Schema (2020-12).") from error
+
+
+def _json(read: Reader, name: str) -> Any:
+    try:
+        return json.loads(read(name).decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPackage(f"{name}: it is not valid JSON ({error}).") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(n for n in names if names.count(n) > 1)}' stands twice")
+    return document
+
+
+def _namespace(name: str, search_path: list[str]) -> str:
+    """Make an empty package under a name of its own for the connector's modules to load into."""
+    namespace = types.ModuleType(f"connector_{name}_{uuid.uuid4().hex}")
+    namespace.__path__ = search_path
+    sys.modules[namespace.__name__] = namespace
+    return namespace.__name__
+
+
+def _forget(namespace: str) -> None:
+    for name in [n for n in sys.modules if n == namespace or n.startswith(f"{namespace}.")]:
+        sys.modules.pop(name, None)
+
+
+def _module(namespace: str, dotted: str, names: Sequence[str]) -> Any:
+    file = dotted.replace(".", "/")
+    # A stranger's code may raise anything, and must not take the engine with it.
+    try:
+        module = importlib.import_module(f"{namespace}.{dotted}")
+    except (Exception, SystemExit) as error:
+        raise InvalidPackage(
+            f"{file}: it can't be imported ({type(error).__name__}: {error})."
+        ) from error
+    for name in names:
+        if not callable(getattr(module, name, None)):
+            raise InvalidPackage(f"{file}: it has no function '{name}'.")
+    return module

@@ -1,0 +1,201 @@
+"""JSON Schema validation behind one interface, and its findings in words.
+
+jsonschema-rs validates where it is installed; jsonschema is the reference and the fallback. Neither
+one's own messages are shown: they repeat the value that they reject, which may be a secret, a phone
+number or a message body.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+Path = tuple[str | int, ...]
+_TYPES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+_DEEPEST = 64
+
+
+class Engine(NamedTuple):
+    """One validator: `accepts` is the quick verdict, `faults` gives instance and schema paths."""
+
+    accepts: Callable[[Any], bool]
+    faults: Callable[[Any], Iterable[tuple[Path, Path]]]
+
+
+def fast_engine(document: dict[str, Any]) -> Engine:
+    """Validate with jsonschema-rs; raise ImportError without it, ValueError for a bad schema."""
+    import jsonschema_rs
+
+    validator = jsonschema_rs.Draft202012Validator(document)
+
+    def accepts(value: Any) -> bool:
+        try:
+            return validator.is_valid(value)
+        except ValueError:  # not JSON; `Schema.faults` says where
+            return False
+
+    def faults(value: Any) -> Iterator[tuple[Path, Path]]:
+        for error in validator.iter_errors(value):
+            yield tuple(error.instance_path), tuple(error.schema_path)
+
+    return Engine(accepts, faults)
+
+
+def reference_engine(document: dict[str, Any]) -> Engine:
+    """Validate with jsonschema; raise ValueError for a bad schema."""
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(document)
+    except jsonschema.SchemaError as error:
+        raise ValueError(error.message) from error
+    validator = jsonschema.Draft202012Validator(document)
+
+    def accepts(value: Any) -> bool:
+        return not any(True for _ in _not_json(value)) and validator.is_valid(value)
+
+    def faults(value: Any) -> Iterator[tuple[Path, Path]]:
+        for error in validator.iter_errors(value):
+            yield tuple(error.absolute_path), tuple(error.absolute_schema_path)
+
+    return Engine(accepts, faults)
+
+
+def _default_engine(document: dict[str, Any]) -> Engine:
+    try:
+        return fast_engine(document)
+    except ImportError:
+        return reference_engine(document)
+
+
+class Schema:
+    """A compiled JSON Schema (2020-12). Raise ValueError when the schema itself is wrong."""
+
+    def __init__(
+        self,
+        document: dict[str, Any],
+        engine: Callable[[dict[str, Any]], Engine] = _default_engine,
+    ) -> None:
+        self.document = document
+        self._engine = engine(document)
+
+    def accepts(self, value: Any) -> bool:
+        """Give the quick verdict on a value that was decoded from JSON text."""
+        return self._engine.accepts(value)
+
+    def problems(self, value: Any) -> list[str]:
+        """Return every fault of any `value`, as sentences without full stop or value."""
+        return [_words(*fault) for fault in self.faults(value)]
+
+    def faults(self, value: Any) -> list[Fault]:
+        """Return every fault of `value` as data: path, keyword, subschema and the value there."""
+        found = list(_not_json(value))
+        if not found:
+            for path, schema_path in self._engine.faults(value):
+                subschema = _follow(self.document, schema_path[:-1])
+                found += _expand(path, str(schema_path[-1]), subschema, _follow(value, path))
+        order = {name: place for place, name in enumerate(self.document.get("properties", ()))}
+        unique = {(fault.path, fault.keyword): fault for fault in found}
+        return sorted(
+            unique.values(), key=lambda f: order.get(str(f.path[0]), 999) if f.path else -1
+        )
+
+
+class Fault(NamedTuple):
+    path: Path
+    keyword: str
+    subschema: dict[str, Any]
+    value: Any
+
+
+def _expand(path: Path, keyword: str, subschema: Any, value: Any) -> Iterator[Fault]:
+    """Give each missing or unknown name a fault of its own: validators differ in that."""
+    if keyword == "required":
+        for name in subschema["required"]:
+            if name not in value:
+                yield Fault((*path, name), keyword, subschema, None)
+    elif keyword == "additionalProperties":
+        for name in value:
+            if name not in subschema.get("properties", {}):
+                yield Fault((*path, name), keyword, subschema, None)
+    else:
+        yield Fault(path, keyword, subschema if isinstance(subschema, dict) else {}, value)
+
+
+def _follow(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _not_json(value: Any, path: Path = ()) -> Iterator[Fault]:
+    """Find what no JSON text can hold: validators pass it, refuse it or choke on it by turns."""
+    if value is None or isinstance(value, bool | int):
+        return
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            yield Fault(path, "surrogate", {}, None)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Fault(path, "finite", {}, None)
+    elif len(path) > _DEEPEST:
+        yield Fault(path, "depth", {}, None)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(name, str):
+                yield from _not_json(name, (*path, "(name)"))
+                yield from _not_json(item, (*path, name))
+            else:
+                yield Fault((*path, "(name)"), "type", {"type": "string"}, None)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _not_json(item, (*path, place))
+    else:
+        yield Fault(path, "json", {}, None)
+
+
+def _words(path: Path, keyword: str, subschema: dict[str, Any], value: Any) -> str:
+    name = place(path)
+    if keyword == "required":
+        return f"{name} is required"
+    if keyword == "additionalProperties":
+        near = difflib.get_close_matches(str(path[-1]), subschema.get("properties", {}), 1)
+        return f"{name} is not known" + (f" (did you mean '{near[0]}'?)" if near else "")
+    if keyword == "surrogate":
+        return f"{name} holds half a character (a lone surrogate), which no text can carry"
+    if keyword == "finite":
+        return f"{name} must be a finite number"
+    if keyword == "depth":
+        return f"{name} is nested too deeply"
+    if keyword == "json":
+        return f"{name} must be text, a number, true, false, null, a list or an object"
+    if keyword == "type":
+        kinds = subschema["type"] if isinstance(subschema["type"], list) else [subschema["type"]]
+        quotes = ": put it in quotes" if kinds == ["string"] and _bare(value) else ""
+        return f"{name} must be {' or '.join(_TYPES[kind] for kind in kinds)}{quotes}"
+    if "x-mustBe" in subschema:
+        return f"{name} must be {subschema['x-mustBe']}"
+    if keyword in ("enum", "const"):
+        allowed = subschema[keyword] if keyword == "enum" else [subschema[keyword]]
+        return f"{name} must be {' or '.join(map(repr, allowed))}"
+    return f"{name} breaks the rule '{keyword}': {subschema.get(keyword)}"
+
+
+def _bare(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def place(path: Path) -> str:
+    """Write a path as users read it: ('messages', 3, 'price') is 'messages[3].price'."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return f"'{text.removeprefix('.')[:80]}'" if path else "it"
