@@ -1,0 +1,104 @@
+"""Faults that a test switches on, each for a number of requests.
+
+throttle       429, code 20429; retry_after: the header's value (none unless given)
+error          status (500), code 20000 + status; stored: the request was carried out all
+               the same; retry_after
+withhold       carried out, and the answer never comes
+reset_before   the connection is reset and nothing is carried out
+reset_after    carried out, then the connection is reset
+slow           carried out; the answer comes after so many seconds (1)
+drip           carried out; the answer comes byte by byte, so many seconds (0.1) apart
+html           carried out; an HTML page comes in place of JSON; status
+truncated      carried out; half of the JSON comes
+body           carried out; value: any JSON, or text: any text, comes in its place, or patch:
+               fields to replace in the message or in every message of a page; status
+redirect       302 to location, nothing is carried out
+foreign_page   a page's next_page_uri is uri, or leads to account_sid, or to another origin
+repeated_page  a page's next_page_uri is the page's own
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Each fault with its options and what they are when they are not given.
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "throttle": {"retry_after": None},
+    "error": {"status": 500, "stored": False, "retry_after": None},
+    "withhold": {},
+    "reset_before": {},
+    "reset_after": {},
+    "slow": {"seconds": 1.0},
+    "drip": {"seconds": 0.1},
+    "html": {"status": None},
+    "truncated": {},
+    "body": {"status": None, "value": None, "text": None, "patch": None},
+    "redirect": {"location": "https://api.example.com/"},
+    "foreign_page": {"uri": None, "account_sid": None},
+    "repeated_page": {},
+}
+
+
+@dataclass(slots=True)
+class Fault:
+    """A fault for the next `times` requests (None: all) once `after` requests have passed."""
+
+    kind: str
+    method: str | None
+    times: int | None
+    after: int
+    options: Mapping[str, Any]
+
+    def concerns(self, method: str, path: str) -> bool:
+        if self.kind.endswith("_page") and not (
+            method == "GET" and path.endswith("/Messages.json")
+        ):
+            return False
+        return self.method in (None, method)
+
+
+class Faults:
+    """The faults that are switched on; the first that concerns a request befalls it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(
+        self, kind: str, method: str | None, times: int | None, after: int, options: dict[str, Any]
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"no fault {kind!r}; there are {', '.join(sorted(KINDS))}")
+        unknown = set(options) - set(KINDS[kind])
+        if unknown:
+            raise ValueError(f"fault {kind!r} has no option {sorted(unknown)[0]!r}")
+        if times is not None and (type(times) is not int or times < 1):
+            raise ValueError("'times' must be a whole number of 1 or more, or null for always")
+        if type(after) is not int or after < 0:
+            raise ValueError("'after' must be a whole number of 0 or more")
+        fault = Fault(kind, method and method.upper(), times, after, {**KINDS[kind], **options})
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def next_for(self, method: str, path: str) -> Fault | None:
+        """Return the fault that befalls this request, and count it."""
+        with self._lock:
+            for fault in self._faults:
+                if not fault.concerns(method, path):
+                    continue
+                if fault.after:
+                    fault.after -= 1
+                    continue
+                if fault.times is not None:
+                    fault.times -= 1
+                    if not fault.times:
+                        self._faults.remove(fault)
+                return fault
+        return None

@@ -1,0 +1,385 @@
+"""The sandbox itself: an HTTP server on loopback, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from . import numbers
+from .faults import Fault, Faults
+from .resources import Account, Answer, Question, answer, error, user_of
+from .store import API_VERSION, Store
+
+ACCOUNT_SID = "AC5a4db0c0000000000000000000000001"
+AUTH_TOKEN = "sandbox-auth-token-not-a-secret"  # noqa: S105 - made up, opens nothing
+REMEMBERED_REQUESTS = 10_000
+HTML = "<!DOCTYPE html><html><head><title>Sandbox</title></head><body>Not JSON.</body></html>"
+
+
+class Sandbox:
+    """A Twilio account on loopback, from `start` (or `with`) to `stop`.
+
+    `port` 0 is any free one. A message takes a step every `step_seconds`, and `advance` moves
+    the clock on for all. Raises OSError where the port cannot be had.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        account_sid: str = ACCOUNT_SID,
+        auth_token: str = AUTH_TOKEN,
+        step_seconds: float = 0.5,
+    ) -> None:
+        self.account = Account(
+            sid=account_sid,
+            auth_token=auth_token,
+            api_key_sid="SK5a4db0c0000000000000000000000002",
+            api_key_secret="sandbox-api-key-secret-not-a-secret",  # noqa: S106 - made up
+            test_sid="AC5a4db0c0000000000000000000000003",
+            test_auth_token="sandbox-test-token-not-a-secret",  # noqa: S106 - made up
+        )
+        self.account_sid = account_sid
+        self.auth_token = auth_token
+        self.port = port
+        self._store = Store(account_sid, step_seconds)
+        self._faults = Faults()
+        self._requests: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_REQUESTS)
+        self._log_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings for the connector: the account's own token, and a number to send from."""
+        return self._settings(self.account_sid, self.auth_token)
+
+    @property
+    def key_settings(self) -> dict[str, str]:
+        """Settings with an API key in place of the account's token."""
+        key = self.account.api_key_sid
+        return {**self._settings(self.account_sid, self.account.api_key_secret), "apiKeySid": key}
+
+    @property
+    def test_settings(self) -> dict[str, str]:
+        """Settings with test credentials, which may only create messages."""
+        return self._settings(self.account.test_sid, self.account.test_auth_token)
+
+    def _settings(self, account_sid: str, auth_token: str) -> dict[str, str]:
+        return {
+            "from": numbers.SENDER,
+            "accountId": account_sid,
+            "authToken": auth_token,
+            "apiBaseUrl": self.url,
+        }
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The stored messages as Twilio would show them now, newest first."""
+        return self._store.all()
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The last requests received (10,000 at most), oldest first.
+
+        Each has method, path, query, form, headers, user (the Basic user name), peer (the
+        client's port: the same on one connection) and status, which is None where no answer
+        was given, or none yet.
+        """
+        with self._log_lock:
+            return [dict(each) for each in self._requests]
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock on, and with it every message."""
+        self._store.clock.advance(seconds)
+
+    def add(self, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Store a message with these wire fields; see `Store.add`."""
+        return self._store.add(fields or {})
+
+    def seed(self, count: int, seed: int = 0) -> None:
+        """Store `count` made-up messages; the same seed makes the same ones."""
+        self._store.seed(count, seed)
+
+    def fail(
+        self,
+        fault: str,
+        method: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        **options: Any,
+    ) -> None:
+        """Switch a fault on for `times` requests (None: for all), once `after` have passed.
+
+        The faults and their options are listed in `twilio_sandbox.faults`. Several that are
+        switched on befall requests in the order in which they were switched on.
+        """
+        self._faults.add(fault, method, times, after, options)
+
+    def mend(self) -> None:
+        """Switch every fault off."""
+        self._faults.clear()
+
+    def reset(self) -> None:
+        """Forget every message, request and fault."""
+        self._faults.clear()
+        self._store.clear()
+        with self._log_lock:
+            self._requests.clear()
+
+    def start(self) -> None:
+        """Listen; returns once requests are taken."""
+        ready = threading.Event()
+        failed: list[OSError] = []
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(ready, failed)), name="twilio-sandbox"
+        )
+        self._thread.daemon = True  # a test that forgets to stop it must not hang the process
+        self._thread.start()
+        ready.wait()
+        if failed:
+            self._thread.join()
+            raise failed[0]
+
+    def stop(self) -> None:
+        """Stop listening and let every connection go, withheld answers included."""
+        if self._thread is None or self._loop is None or not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    async def _serve(self, ready: threading.Event, failed: list[OSError]) -> None:
+        self._loop = asyncio.get_running_loop()
+        application = web.Application(client_max_size=1024**2)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        # With handler_cancellation a withheld answer ends when its client has left.
+        runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=1
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", self.port)
+            await site.start()
+            self.port = runner.addresses[0][1]
+            ready.set()
+            await self._stopping.wait()
+        except OSError as error_:
+            failed.append(error_)
+        finally:
+            await runner.cleanup()
+            ready.set()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        try:
+            form = (await request.read()).decode(errors="replace")
+        except web.HTTPRequestEntityTooLarge:
+            return _response(error(413, 20413))
+        if path.startswith("/_sandbox"):
+            return self._control(request.method, path, form)
+        entry = self._remember(request, path, query, form)
+        question = Question(
+            request.method, path, query, form, request.headers.get("Authorization", "")
+        )
+        response = await self._befall(request, question)
+        if response is None:
+            _reset(request)
+            return web.Response()  # goes nowhere: the connection is gone
+        with self._log_lock:
+            entry["status"] = response.status
+        return response
+
+    def _remember(self, request: web.Request, path: str, query: str, form: str) -> dict[str, Any]:
+        headers = dict(request.headers)
+        authorization = headers.get("Authorization")
+        if authorization is not None:
+            headers["Authorization"] = "(hidden)"
+        peer = request.transport and request.transport.get_extra_info("peername")
+        entry = {
+            "method": request.method,
+            "path": path,
+            "query": dict(parse_qsl(query, keep_blank_values=True)),
+            "form": dict(parse_qsl(form, keep_blank_values=True)),
+            "headers": headers,
+            "user": user_of(authorization or ""),
+            "peer": peer[1] if peer else None,
+            "status": None,
+        }
+        with self._log_lock:
+            self._requests.append(entry)
+        return entry
+
+    async def _befall(self, request: web.Request, question: Question) -> web.StreamResponse | None:
+        """Carry the request out, with the fault that befalls it; None is a reset."""
+        fault = self._faults.next_for(question.method, question.path)
+        if fault is None:
+            return _response(answer(question, self.account, self._store))
+        kind, options = fault.kind, fault.options
+        if kind == "reset_before":
+            return None
+        refused = _refused(fault)
+        if refused is not None and not options.get("stored"):
+            return _response(refused)
+        done = answer(question, self.account, self._store)
+        if refused is not None:
+            return _response(refused)
+        if kind == "reset_after":
+            return None
+        if kind == "withhold":
+            await self._stopping.wait()
+            return None
+        if kind == "slow":
+            await self._pause(options["seconds"])
+        response = _response(_altered(done, fault, question))
+        if kind == "drip":
+            return await self._drip(request, response, options["seconds"])
+        return response
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _drip(
+        self, request: web.Request, whole: web.Response, seconds: float
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=whole.status, headers=whole.headers)
+        await response.prepare(request)
+        text = whole.text or ""
+        for byte in text.encode():
+            await response.write(bytes([byte]))
+            await self._pause(seconds)
+        await response.write_eof()
+        return response
+
+    def _control(self, method: str, path: str, text: str) -> web.Response:
+        """Do what a test in another process asks of the sandbox."""
+        try:
+            value = json.loads(text) if text else {}
+            done = self._controlled(method, path, value)
+        except (ValueError, TypeError) as problem:
+            return web.json_response({"error": str(problem)}, status=400)
+        if done is None:
+            return web.json_response({"error": f"no {method} {path}"}, status=404)
+        return web.json_response(done, status=201 if method == "POST" else 200)
+
+    def _controlled(self, method: str, path: str, value: Any) -> Any:
+        asked = f"{method} {path.removeprefix('/_sandbox')}"
+        if asked == "GET /messages":
+            return self.messages
+        if asked == "GET /requests":
+            return self.requests
+        if asked == "DELETE ":
+            self.reset()
+            return {}
+        if asked == "DELETE /faults":
+            self.mend()
+            return {}
+        if asked == "POST /faults":
+            self.fail(**value)
+            return {}
+        if asked == "POST /clock":
+            self.advance(**value)
+            return {}
+        if asked == "POST /messages" and isinstance(value, dict) and "count" in value:
+            self.seed(**value)
+            return {}
+        if asked == "POST /messages":
+            return [self.add(each) for each in (value if isinstance(value, list) else [value])]
+        return None
+
+
+def _refused(fault: Fault) -> Answer | None:
+    """Return what a fault answers in place of everything else."""
+    options = fault.options
+    if fault.kind == "redirect":
+        return Answer(302, headers={"Location": options["location"]})
+    if fault.kind not in ("throttle", "error"):
+        return None
+    status = options.get("status", 429)
+    after = options["retry_after"]
+    return error(status, 20000 + status, {} if after is None else {"Retry-After": str(after)})
+
+
+def _altered(done: Answer, fault: Fault, question: Question) -> Answer:
+    """Return the answer as a fault spoils it."""
+    kind, options = fault.kind, fault.options
+    status = options.get("status") or done.status
+    if kind == "html":
+        return Answer(status, text=HTML, content_type="text/html")
+    if kind == "truncated":
+        text = json.dumps(done.value)
+        return Answer(status, text=text[: len(text) // 2])
+    if kind == "body" and options["text"] is not None:
+        return Answer(status, text=options["text"])
+    if kind == "body" and options["patch"] is None:
+        return Answer(status, options["value"])
+    value = done.value
+    if kind == "body":
+        if "messages" in value:
+            patched = [{**each, **options["patch"]} for each in value["messages"]]
+            return Answer(status, {**value, "messages": patched})
+        return Answer(status, {**value, **options["patch"]})
+    if kind == "repeated_page":
+        own = f"{question.path}?{question.query}" if question.query else question.path
+        return Answer(status, {**value, "next_page_uri": own})
+    if kind == "foreign_page":
+        return Answer(status, {**value, "next_page_uri": _foreign(options, question.path)})
+    return done
+
+
+def _foreign(options: Mapping[str, Any], path: str) -> Any:
+    if options["uri"] is not None:
+        return options["uri"]
+    page = "?PageSize=50&Page=1&PageToken=PASM" + 32 * "a"
+    if options["account_sid"] is not None:
+        return f"/{API_VERSION}/Accounts/{options['account_sid']}/Messages.json{page}"
+    return f"https://api.example.com{path}{page}"
+
+
+def _response(given: Answer) -> web.Response:
+    return web.Response(
+        status=given.status,
+        text=json.dumps(given.value) if given.text is None else given.text,
+        content_type=given.content_type,
+        headers={"Twilio-Request-Id": "RQ" + secrets.token_hex(16), **given.headers},
+    )
+
+
+def _reset(request: web.Request) -> None:
+    """Close the connection with RST in place of FIN, so that the client sees a reset."""
+    transport = request.transport
+    if transport is None:
+        return
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()

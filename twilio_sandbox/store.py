@@ -1,0 +1,296 @@
+"""The messages of the sandbox's account, and the clock that moves them on."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import threading
+import time
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
+from itertools import count, islice
+from typing import Any
+
+from . import numbers
+
+API_VERSION = "2010-04-01"
+PRICE_OF_SEGMENT = 0.0075
+DELIVERED = ("queued", "sending", "sent", "delivered")
+RECEIVED = ("received",)
+# Seeded messages end here, so that one seed gives the same dates on every day.
+SEEDED_UNTIL = 1526400144.0  # Tue, 15 May 2018 16:02:24 +0000
+
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_EXTENSION = frozenset("^{}\\[~]|€\f")
+
+
+class Clock:
+    """Wall-clock time that never goes back and that `advance` moves forward."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        return time.monotonic() + self._offset
+
+    def advance(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise ValueError("the sandbox's clock only goes forward")
+        self._offset += seconds
+
+
+@dataclass(slots=True)
+class Message:
+    """One message; `course` holds the statuses it goes through, one a step."""
+
+    sid: str
+    number: int
+    created: float
+    to: str
+    sender: str | None
+    body: str
+    course: tuple[str, ...] = DELIVERED
+    service: str | None = None
+    media: int = 0
+    error_code: int | None = None
+    direction: str = "outbound-api"
+    # Fields given word for word when the message was added by hand.
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[float, int]:
+        return self.created, self.number
+
+
+class Store:
+    """Messages in the order in which they came; every method may be called from any thread."""
+
+    def __init__(self, account_sid: str, step_seconds: float) -> None:
+        if not 0 <= step_seconds < math.inf:
+            raise ValueError("step_seconds must be 0 or more")
+        self.account_sid = account_sid
+        self.step_seconds = step_seconds
+        self.clock = Clock()
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._ordered: list[Message] = []
+        self._by_sid: dict[str, Message] = {}
+
+    def clear(self) -> None:
+        with self._lock:
+            self._ordered.clear()
+            self._by_sid.clear()
+
+    def new(
+        self, to: str, sender: str | None, body: str, service: str | None = None, media: int = 0
+    ) -> Message:
+        """Return a message created now, which `keep` may then store."""
+        error_code = numbers.DELIVERY_ERRORS.get(to.removeprefix("whatsapp:"))
+        course = _course(error_code)
+        return Message(
+            sid=("MM" if media else "SM") + secrets.token_hex(16),
+            number=next(self._numbers),
+            created=self.clock.now(),
+            to=to,
+            sender=sender,
+            body=body,
+            course=("accepted", *course) if service else course,
+            service=service,
+            media=media,
+            error_code=error_code,
+        )
+
+    def keep(self, message: Message) -> None:
+        with self._lock:
+            insort(self._ordered, message, key=lambda each: each.key)
+            self._by_sid[message.sid] = message
+
+    def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a message that has these wire fields; the others are as after delivery.
+
+        `{"direction": "inbound"}` makes a message received from somebody.
+        """
+        inbound = fields.get("direction") == "inbound"
+        created = self.clock.now()
+        if fields.get("date_created"):
+            created = parsedate_to_datetime(fields["date_created"]).timestamp()
+        sender, to = "+14155550199", numbers.SENDER
+        message = Message(
+            sid=fields.get("sid") or "SM" + secrets.token_hex(16),
+            number=next(self._numbers),
+            created=created,
+            to=fields.get("to", to if inbound else sender),
+            sender=fields.get("from", sender if inbound else to),
+            body=fields.get("body", "A message of the sandbox"),
+            course=RECEIVED if inbound else DELIVERED,
+            direction="inbound" if inbound else "outbound-api",
+        )
+        unknown = set(fields) - set(self.view(message))
+        if unknown:
+            raise ValueError(f"a message has no field {sorted(unknown)[0]!r}")
+        message.fixed = dict(fields)
+        self.keep(message)
+        return self.view(message)
+
+    def seed(self, how_many: int, seed: int = 0) -> None:
+        """Store messages made up from `seed`; the same seed makes the same ones.
+
+        They end on 15 May 2018, a second apart; of forty, four are inbound, one was not
+        delivered and one went through a Messaging Service.
+        """
+        rng = random.Random(seed)  # noqa: S311 - made-up test data, no secret
+        added = [
+            _made_up(rng, index, next(self._numbers), SEEDED_UNTIL - index)
+            for index in range(how_many)
+        ]
+        with self._lock:
+            new = [each for each in added if each.sid not in self._by_sid]
+            self._by_sid.update((each.sid, each) for each in new)
+            self._ordered.extend(new)
+            self._ordered.sort(key=lambda each: each.key)
+
+    def get(self, sid: str) -> Message | None:
+        with self._lock:
+            return self._by_sid.get(sid)
+
+    def all(self) -> list[dict[str, Any]]:
+        with self._lock:
+            kept = list(reversed(self._ordered))
+        return [self.view(each) for each in kept]
+
+    def page(
+        self,
+        wanted: Callable[[Message], bool],
+        size: int,
+        older_than: str | None = None,
+        newer_than: str | None = None,
+    ) -> list[Message]:
+        """Return up to `size` wanted messages, newest first, next to the one with a given sid."""
+        with self._lock:
+            if newer_than is not None:
+                places = range(self._position(newer_than) + 1, len(self._ordered))
+            elif older_than is not None:
+                places = range(self._position(older_than))[::-1]
+            else:
+                places = range(len(self._ordered))[::-1]
+            found = list(islice(filter(wanted, map(self._ordered.__getitem__, places)), size))
+        return found if newer_than is None else found[::-1]
+
+    def _position(self, sid: str) -> int:
+        return bisect_left(self._ordered, self._by_sid[sid].key, key=lambda each: each.key)
+
+    def _stage(self, message: Message, now: float) -> int:
+        last = len(message.course) - 1
+        if not self.step_seconds:
+            return last
+        return min(last, int((now - message.created) / self.step_seconds))
+
+    def sent_at(self, message: Message, now: float) -> float | None:
+        """Return when the message was sent, None where it was not yet."""
+        if "date_sent" in message.fixed:
+            given = message.fixed["date_sent"]
+            return None if given is None else parsedate_to_datetime(given).timestamp()
+        if message.course is RECEIVED:
+            return message.created
+        if "sent" not in message.course:
+            return None
+        step = message.course.index("sent")
+        if self._stage(message, now) < step:
+            return None
+        return message.created + step * self.step_seconds
+
+    def view(self, message: Message, now: float | None = None) -> dict[str, Any]:
+        """Return the message as Twilio shows it: 20 fields, their types as on the wire."""
+        now = self.clock.now() if now is None else now
+        stage = self._stage(message, now)
+        status = message.course[stage]
+        sent = self.sent_at(message, now)
+        failed = status in ("failed", "undelivered")
+        segments = count_segments(message.body)
+        uri = f"/{API_VERSION}/Accounts/{self.account_sid}/Messages/{message.sid}"
+        return {
+            "account_sid": self.account_sid,
+            "api_version": API_VERSION,
+            "body": message.body,
+            "date_created": as_rfc2822(int(message.created)),
+            "date_sent": None if sent is None else as_rfc2822(int(sent)),
+            "date_updated": as_rfc2822(int(message.created + stage * self.step_seconds)),
+            "direction": message.direction,
+            "error_code": message.error_code if failed else None,
+            "error_message": (
+                numbers.DELIVERY_MESSAGES[message.error_code]
+                if failed and message.error_code
+                else None
+            ),
+            "from": None if status == "accepted" else message.sender,
+            "messaging_service_sid": message.service,
+            "num_media": str(message.media),
+            "num_segments": str(segments),
+            "price": None if sent is None else f"{-PRICE_OF_SEGMENT * segments:.5f}",
+            "price_unit": "USD",
+            "sid": message.sid,
+            "status": status,
+            "subresource_uris": {"media": f"{uri}/Media.json"},
+            "to": message.to,
+            "uri": f"{uri}.json",
+            **message.fixed,
+        }
+
+
+@lru_cache(maxsize=4096)
+def as_rfc2822(seconds: int) -> str:
+    return formatdate(seconds).replace("-0000", "+0000")
+
+
+@lru_cache(maxsize=4096)
+def count_segments(body: str) -> int:
+    """Return how many SMS the body takes: 160 or 153 characters each in GSM-7, 70 or 67 else."""
+    if all(each in _GSM or each in _GSM_EXTENSION for each in body):
+        units, single, joined = sum(2 if each in _GSM_EXTENSION else 1 for each in body), 160, 153
+    else:
+        units, single, joined = len(body.encode("utf-16-le", "surrogatepass")) // 2, 70, 67
+    return 1 if units <= single else math.ceil(units / joined)
+
+
+def parse_date_sent(text: str) -> tuple[float, float]:
+    """Return the first and the last second of a DateSent filter's day, or moment, in UTC."""
+    form = "%Y-%m-%d" if len(text) == len("2018-05-15") else "%Y-%m-%dT%H:%M:%SZ"
+    start = datetime.strptime(text + " +0000", form + " %z").timestamp()
+    return start, start + (86399 if form == "%Y-%m-%d" else 0)
+
+
+def _course(error_code: int | None) -> tuple[str, ...]:
+    if error_code is None:
+        return DELIVERED
+    if error_code in numbers.NEVER_SENT:
+        return "queued", "sending", "failed"
+    return "queued", "sending", "sent", "undelivered"
+
+
+def _made_up(rng: random.Random, index: int, number: int, created: float) -> Message:
+    sid = f"SM{rng.getrandbits(128):032x}"
+    other = f"+1415555{rng.randrange(100, 200):04d}"
+    body = rng.choice(
+        ("Your appointment is tomorrow at 10:00.", "Su cita es mañana.", "Ваш код 42")
+    )
+    kind = index % 40
+    if kind % 10 == 7:
+        return Message(
+            sid, number, created, numbers.SENDER, other, "Sí", RECEIVED, direction="inbound"
+        )
+    message = Message(sid, number, created, other, numbers.SENDER, body)
+    if kind == 11:
+        message.error_code = 30003
+        message.course = _course(30003)
+    elif kind == 22:
+        message.service = "MG" + 32 * "c"
+        message.course = ("accepted", *DELIVERED)
+    return message
