@@ -1,8 +1,8 @@
 """Faults that a test switches on, each for a number of requests.
 
 throttle       429, code 20429; retry_after: the header's value (none unless given)
-error          status (500), code 20000 + status; stored: the request was carried out all
-               the same; retry_after
+error          status (500), code (20000 + status); stored: the request was carried out
+               all the same; retry_after
 withhold       carried out, and the answer never comes
 reset_before   the connection is reset and nothing is carried out
 reset_after    carried out, then the connection is reset
@@ -15,6 +15,7 @@ body           carried out; value: any JSON, or text: any text, comes in its pla
 redirect       302 to location, nothing is carried out
 foreign_page   a page's next_page_uri is uri, or leads to account_sid, or to another origin
 repeated_page  a page's next_page_uri is the page's own
+overlapping_page  the page after this one begins `by` (1) messages too early
 """
 
 from __future__ import annotations
@@ -24,10 +25,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# What an option must be, where its kind matters to the server.
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "status": (int,),
+    "seconds": (int, float),
+    "stored": (bool,),
+    "patch": (dict,),
+    "text": (str,),
+    "location": (str,),
+    "by": (int,),
+    "code": (int,),
+}
+
 # Each fault with its options and what they are when they are not given.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "throttle": {"retry_after": None},
-    "error": {"status": 500, "stored": False, "retry_after": None},
+    "error": {"status": 500, "code": None, "stored": False, "retry_after": None},
     "withhold": {},
     "reset_before": {},
     "reset_after": {},
@@ -39,6 +52,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "redirect": {"location": "https://api.example.com/"},
     "foreign_page": {"uri": None, "account_sid": None},
     "repeated_page": {},
+    "overlapping_page": {"by": 1},
 }
 
 
@@ -75,6 +89,12 @@ class Faults:
         unknown = set(options) - set(KINDS[kind])
         if unknown:
             raise ValueError(f"fault {kind!r} has no option {sorted(unknown)[0]!r}")
+        for name, value in options.items():
+            if name in _TYPES and value is not None and type(value) not in _TYPES[name]:
+                expected = " or ".join(each.__name__ for each in _TYPES[name])
+                raise ValueError(f"{name!r} of fault {kind!r} must be {expected}")
+        if method is not None and not isinstance(method, str):
+            raise ValueError("'method' must be the name of an HTTP method")
         if times is not None and (type(times) is not int or times < 1):
             raise ValueError("'times' must be a whole number of 1 or more, or null for always")
         if type(after) is not int or after < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -43,6 +43,8 @@ MESSAGES = {
     21703: "The Messaging Service contains no phone numbers",
     21910: "'From' and 'To' must be of the same channel",
 }
+
+FILTERS = ("To", "From", "DateSent", "DateSent<", "DateSent>")
 
 _PATH = re.compile(
     rf"/{API_VERSION}/Accounts/(?P<account>[^/]+?)"
@@ -112,12 +114,18 @@ def _basic(authorization: str) -> str:
 
 
 def error(
-    status: int, code: int, headers: Mapping[str, str] | None = None, **values: str
+    status: int,
+    code: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    to: str = "",
+    sender: str = "",
+    path: str = "",
 ) -> Answer:
-    """Return Twilio's error body, with the same texts that carry numbers in them."""
+    """Return Twilio's error body; its message may show numbers, as Twilio's does."""
     body = {
         "code": code,
-        "message": MESSAGES.get(code, "Error").format(**values),
+        "message": MESSAGES.get(code, "Error").format(to=to, sender=sender, path=path),
         "more_info": f"https://www.twilio.com/docs/errors/{code}",
         "status": status,
     }
@@ -217,7 +225,7 @@ def _in_account(view: dict[str, Any], sid: str) -> dict[str, Any]:
 def _list(question: Question, store: Store) -> Answer:
     query = {name: values[-1] for name, values in parse_qs(question.query).items()}
     try:
-        size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
+        size, page = _whole(query.get("PageSize", "50")), _whole(query.get("Page", "0"))
         wanted = _filter(query, store)
     except ValueError:
         return error(400, 20001)
@@ -225,7 +233,7 @@ def _list(question: Question, store: Store) -> Answer:
         return error(400, 20007)
     token = _PAGE_TOKEN.fullmatch(query.get("PageToken", ""))
     known = token is not None and store.get(token["sid"]) is not None
-    if size < 1 or page < 0 or (page > 0 and not known) or ("PageToken" in query and not known):
+    if size < 1 or (page > 0 and not known) or ("PageToken" in query and not known):
         return error(400, 20001)
 
     # One more than the page holds tells whether another page follows.
@@ -236,11 +244,7 @@ def _list(question: Question, store: Store) -> Answer:
         found = store.page(wanted, size + 1, older_than=token["sid"] if token else None)
         newer, older, found = page > 0, len(found) > size, found[:size]
 
-    filters = {
-        name: query[name]
-        for name in ("To", "From", "DateSent", "DateSent<", "DateSent>")
-        if name in query
-    }
+    filters = {name: query[name] for name in FILTERS if name in query}
     path = question.path
 
     def uri(number: int, **cursor: str) -> str:
@@ -268,14 +272,20 @@ def _list(question: Question, store: Store) -> Answer:
     )
 
 
+def _whole(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("not a whole number")
+    return int(text)
+
+
 def _filter(query: Mapping[str, str], store: Store) -> Callable[[Message], bool]:
     """Return a test of one message; ValueError where a date can't be read."""
     to, sender = query.get("To"), query.get("From")
     first, last = float("-inf"), float("inf")
-    for name, value in query.items():
-        if not name.startswith("DateSent"):
+    for name in ("DateSent", "DateSent<", "DateSent>"):
+        if name not in query:
             continue
-        start, end = parse_date_sent(value)
+        start, end = parse_date_sent(query[name])
         # 'DateSent<' is on or before, 'DateSent>' on or after: the whole day counts.
         if name != "DateSent<":
             first = max(first, start)
@@ -317,9 +327,9 @@ def _account(sid: str) -> dict[str, Any]:
 
 def _phone_numbers(question: Question, sid: str) -> Answer:
     asked = parse_qs(question.query).get("PhoneNumber", [None])[-1]
-    listed: Iterator[str] = iter((numbers.SENDER, numbers.CANNOT_SEND_SMS))
+    listed = [numbers.SENDER, numbers.CANNOT_SEND_SMS]
     if asked is not None:
-        listed = iter([asked] if numbers.is_on_account(asked) else [])
+        listed = [asked] if numbers.is_on_account(asked) else []
     found = [_phone_number(sid, each) for each in listed]
     pattern = {} if asked is None else {"PhoneNumber": asked}
     uri = f"{question.path}?" + urlencode({**pattern, "PageSize": "50", "Page": "0"})

@@ -159,7 +159,7 @@ class Sandbox:
     def start(self) -> None:
         """Listen; returns once requests are taken."""
         ready = threading.Event()
-        failed: list[OSError] = []
+        failed: list[Exception] = []
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(ready, failed)), name="twilio-sandbox"
@@ -178,7 +178,7 @@ class Sandbox:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    async def _serve(self, ready: threading.Event, failed: list[OSError]) -> None:
+    async def _serve(self, ready: threading.Event, failed: list[Exception]) -> None:
         self._loop = asyncio.get_running_loop()
         application = web.Application(client_max_size=1024**2)
         application.router.add_route("*", "/{path:.*}", self._handle)
@@ -193,8 +193,8 @@ class Sandbox:
             self.port = runner.addresses[0][1]
             ready.set()
             await self._stopping.wait()
-        except OSError as error_:
-            failed.append(error_)
+        except (OSError, OverflowError) as problem:
+            failed.append(problem)
         finally:
             await runner.cleanup()
             ready.set()
@@ -220,10 +220,10 @@ class Sandbox:
         return response
 
     def _remember(self, request: web.Request, path: str, query: str, form: str) -> dict[str, Any]:
-        headers = dict(request.headers)
-        authorization = headers.get("Authorization")
-        if authorization is not None:
-            headers["Authorization"] = "(hidden)"
+        headers = {
+            name: "(hidden)" if "authorization" in name.lower() else value
+            for name, value in request.headers.items()
+        }
         peer = request.transport and request.transport.get_extra_info("peername")
         entry = {
             "method": request.method,
@@ -231,7 +231,7 @@ class Sandbox:
             "query": dict(parse_qsl(query, keep_blank_values=True)),
             "form": dict(parse_qsl(form, keep_blank_values=True)),
             "headers": headers,
-            "user": user_of(authorization or ""),
+            "user": user_of(request.headers.get("Authorization", "")),
             "peer": peer[1] if peer else None,
             "status": None,
         }
@@ -327,7 +327,8 @@ def _refused(fault: Fault) -> Answer | None:
         return None
     status = options.get("status", 429)
     after = options["retry_after"]
-    return error(status, 20000 + status, {} if after is None else {"Retry-After": str(after)})
+    code = options.get("code") or 20000 + status
+    return error(status, code, {} if after is None else {"Retry-After": str(after)})
 
 
 def _altered(done: Answer, fault: Fault, question: Question) -> Answer:
@@ -344,17 +345,26 @@ def _altered(done: Answer, fault: Fault, question: Question) -> Answer:
     if kind == "body" and options["patch"] is None:
         return Answer(status, options["value"])
     value = done.value
-    if kind == "body":
+    if kind == "body" and isinstance(value, dict):
         if "messages" in value:
             patched = [{**each, **options["patch"]} for each in value["messages"]]
             return Answer(status, {**value, "messages": patched})
         return Answer(status, {**value, **options["patch"]})
-    if kind == "repeated_page":
-        own = f"{question.path}?{question.query}" if question.query else question.path
-        return Answer(status, {**value, "next_page_uri": own})
-    if kind == "foreign_page":
-        return Answer(status, {**value, "next_page_uri": _foreign(options, question.path)})
+    if kind.endswith("_page") and done.status == 200:
+        return Answer(status, {**value, "next_page_uri": _next_page(value, fault, question)})
     return done
+
+
+def _next_page(page: Mapping[str, Any], fault: Fault, question: Question) -> Any:
+    if fault.kind == "foreign_page":
+        return _foreign(fault.options, question.path)
+    if fault.kind == "repeated_page":
+        return f"{question.path}?{question.query}" if question.query else question.path
+    found, following = page["messages"], page["next_page_uri"]
+    by = fault.options["by"]
+    if following is None or by >= len(found):
+        return following
+    return following.replace(found[-1]["sid"], found[-1 - by]["sid"])
 
 
 def _foreign(options: Mapping[str, Any], path: str) -> Any:

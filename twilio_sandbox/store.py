@@ -21,7 +21,8 @@ from . import numbers
 API_VERSION = "2010-04-01"
 PRICE_OF_SEGMENT = 0.0075
 DELIVERED = ("queued", "sending", "sent", "delivered")
-RECEIVED = ("received",)
+# A message that has one of these was sent, and is charged for.
+SENT = frozenset(("sent", "delivered", "undelivered", "received", "read", "partially_delivered"))
 # Seeded messages end here, so that one seed gives the same dates on every day.
 SEEDED_UNTIL = 1526400144.0  # Tue, 15 May 2018 16:02:24 +0000
 
@@ -114,9 +115,10 @@ class Store:
             self._by_sid[message.sid] = message
 
     def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Store a message that has these wire fields; the others are as after delivery.
+        """Store a message that has these wire fields; it moves no further.
 
-        `{"direction": "inbound"}` makes a message received from somebody.
+        Its status is 'delivered' unless another is given. `{"direction": "inbound"}` makes a
+        message received from somebody. Raises ValueError on a field that Twilio does not have.
         """
         inbound = fields.get("direction") == "inbound"
         created = self.clock.now()
@@ -130,12 +132,14 @@ class Store:
             to=fields.get("to", to if inbound else sender),
             sender=fields.get("from", sender if inbound else to),
             body=fields.get("body", "A message of the sandbox"),
-            course=RECEIVED if inbound else DELIVERED,
+            course=(fields.get("status", "received" if inbound else "delivered"),),
             direction="inbound" if inbound else "outbound-api",
         )
         unknown = set(fields) - set(self.view(message))
         if unknown:
             raise ValueError(f"a message has no field {sorted(unknown)[0]!r}")
+        if self.get(message.sid) is not None:
+            raise ValueError("there is a message with this 'sid' already")
         message.fixed = dict(fields)
         self.keep(message)
         return self.view(message)
@@ -198,12 +202,8 @@ class Store:
         if "date_sent" in message.fixed:
             given = message.fixed["date_sent"]
             return None if given is None else parsedate_to_datetime(given).timestamp()
-        if message.course is RECEIVED:
-            return message.created
-        if "sent" not in message.course:
-            return None
-        step = message.course.index("sent")
-        if self._stage(message, now) < step:
+        step = next((at for at, each in enumerate(message.course) if each in SENT), None)
+        if step is None or self._stage(message, now) < step:
             return None
         return message.created + step * self.step_seconds
 
@@ -284,7 +284,7 @@ def _made_up(rng: random.Random, index: int, number: int, created: float) -> Mes
     kind = index % 40
     if kind % 10 == 7:
         return Message(
-            sid, number, created, numbers.SENDER, other, "Sí", RECEIVED, direction="inbound"
+            sid, number, created, numbers.SENDER, other, "Sí", ("received",), direction="inbound"
         )
     message = Message(sid, number, created, other, numbers.SENDER, body)
     if kind == 11:
