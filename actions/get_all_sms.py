@@ -18,8 +18,9 @@ _PAGE_SIZE = 1000  # the most that Twilio gives at once
 def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
     """Yield every SMS that the account has sent, newest first, a page at a time."""
     path = f"{messages_path(call)}.json"
-    page = call.get(path, {"PageSize": _PAGE_SIZE})
-    followed: set[str] = set()
+    first = f"{path}?PageSize={_PAGE_SIZE}"
+    page = call.get(first)
+    followed = {first}
     previous: set[Any] = set()
     while True:
         messages = page.get("messages") if isinstance(page, dict) else None
@@ -49,8 +50,8 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
 def _checked(call: Call, uri: str, path: str, followed: set[str]) -> str:
     """Return the next page's address, or raise: it must be this account's and a new one."""
     try:
-        inside = urlsplit(urljoin(path, uri)).path == path
-    except (TypeError, ValueError, AttributeError):
+        inside = isinstance(uri, str) and uri and urlsplit(urljoin(path, uri)).path == path
+    except ValueError:
         inside = False
     if not inside:
         raise call.unreadable("has a next page outside this account's messages")

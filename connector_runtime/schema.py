@@ -105,10 +105,12 @@ class Schema:
                 subschema = _follow(self.document, schema_path[:-1])
                 found += _expand(path, str(schema_path[-1]), subschema, _follow(value, path))
         order = {name: place for place, name in enumerate(self.document.get("properties", ()))}
-        unique = {(fault.path, fault.keyword): fault for fault in found}
-        return sorted(
-            unique.values(), key=lambda f: order.get(str(f.path[0]), 999) if f.path else -1
-        )
+
+        def rank(fault: Fault) -> tuple[int, list[str], str]:
+            steps = [f"{step:09}" if isinstance(step, int) else step for step in fault.path]
+            return order.get(steps[0], len(order)) if steps else -1, steps, fault.keyword
+
+        return sorted({(f.path, f.keyword): f for f in found}.values(), key=rank)
 
 
 class Fault(NamedTuple):

@@ -1,0 +1,131 @@
+import types
+
+import pytest
+
+from connector_runtime import errors
+
+
+def pages(sandbox):
+    return [each for each in sandbox.requests if each["method"] == "GET"]
+
+
+def test_no_message_at_all(connection):
+    assert connection.run("get_all_sms") == {"messages": []}
+
+
+def test_every_page_is_read_newest_first_and_once(connection, sandbox):
+    sandbox.seed(2500)
+    found = connection.run("get_all_sms", {})["messages"]
+    expected = [each for each in sandbox.messages if each["direction"] != "inbound"]
+    assert [each["sid"] for each in found] == [each["sid"] for each in expected]
+    assert len(pages(sandbox)) == 3
+    assert pages(sandbox)[0]["query"] == {"PageSize": "1000"}
+
+
+def test_received_messages_are_left_out(connection, sandbox):
+    sent = sandbox.add()
+    sandbox.add({"direction": "inbound"})
+    reply = sandbox.add({"direction": "outbound-reply"})
+    found = connection.run("get_all_sms")["messages"]
+    assert {each["sid"] for each in found} == {sent["sid"], reply["sid"]}
+
+
+def test_a_stream_gives_the_same_messages_a_page_at_a_time(connection, sandbox):
+    sandbox.seed(1500)
+    stream = connection.stream("get_all_sms")
+    assert isinstance(stream, types.GeneratorType)
+    assert sandbox.requests == []
+    first = next(stream)
+    assert len(pages(sandbox)) == 1
+    assert [first, *stream] == connection.run("get_all_sms")["messages"]
+
+
+def test_a_message_that_two_pages_share_comes_once(connection, sandbox):
+    shared = sandbox.add()
+    sandbox.fail("body", value={
+        "messages": [shared, shared],
+        "next_page_uri": shared["uri"].rsplit("/", 1)[0] + ".json?PageSize=1000&Page=0",
+    })  # fmt: skip
+    assert len(connection.run("get_all_sms")["messages"]) == 1
+    assert len(pages(sandbox)) == 2
+
+
+def test_a_repeated_next_page_is_an_error_and_never_a_loop(connection, sandbox):
+    sandbox.seed(10)
+    sandbox.fail("repeated_page", times=None)
+    with pytest.raises(errors.InvalidAnswer, match="a next page that was read before"):
+        connection.run("get_all_sms")
+    assert len(pages(sandbox)) == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        None,
+        "//api.example.com/2010-04-01/Accounts/{ac}/Messages.json?Page=1",
+        "http://127.0.0.1:9/2010-04-01/Accounts/{ac}/Messages.json?Page=1",
+        "/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json?Page=1",
+        "/2010-04-01/Accounts/{ac}/../AC0/Messages.json",
+        "/2010-04-01/Accounts/{ac}/%2e%2e/AC0/Messages.json",
+        "http://[",
+        "file:///etc/passwd",
+        "",
+        7,
+        {},
+    ],
+    ids=str,
+)
+def test_a_foreign_next_page_is_never_followed(connection, sandbox, uri):
+    if isinstance(uri, str):
+        uri = uri.format(ac=sandbox.account_sid)
+    sandbox.fail("foreign_page", times=None, uri=uri)
+    with pytest.raises(errors.InvalidAnswer, match=r"(next page|another server)"):
+        connection.run("get_all_sms")
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [[], {}, {"messages": None}, {"messages": {}}, {"messages": ["x"]}, 7, None], ids=str
+)
+def test_a_page_without_messages_is_an_error(connection, sandbox, value):
+    text = "null" if value is None else None
+    sandbox.fail("body", value=value, text=text)
+    with pytest.raises(errors.InvalidAnswer, match=r"(without 'messages'|holds no message)"):
+        connection.run("get_all_sms")
+
+
+@pytest.mark.parametrize("sid", [None, 7, [], "SMx"], ids=str)
+def test_a_message_without_a_proper_sid_is_an_error_and_not_left_out(connection, sandbox, sid):
+    sandbox.add()
+    sandbox.fail("body", patch={"sid": sid})
+    with pytest.raises(errors.InvalidAnswer, match=r"messages\[0\].sid"):
+        connection.run("get_all_sms")
+
+
+def test_a_fault_in_the_middle_is_repeated_without_loss_or_repetition(connection, sandbox):
+    sandbox.seed(2500)
+    sandbox.fail("reset_before", after=1)
+    sandbox.fail("throttle", after=1)
+    found = connection.run("get_all_sms")["messages"]
+    assert len({each["sid"] for each in found}) == len(found)
+    assert len(found) == len([m for m in sandbox.messages if m["direction"] != "inbound"])
+
+
+def test_a_fault_that_stays_ends_a_stream_with_an_error(connection, sandbox):
+    sandbox.seed(1500)
+    sandbox.fail("error", times=None, after=1, status=503)
+    stream = connection.stream("get_all_sms")
+    assert next(stream)["sid"]
+    with pytest.raises(errors.Unavailable):
+        list(stream)
+
+
+def test_it_takes_no_input(connection, sandbox):
+    with pytest.raises(errors.InvalidInput, match="'limit' is not known"):
+        connection.run("get_all_sms", {"limit": 5})
+    assert sandbox.requests == []
+
+
+def test_only_a_list_can_be_streamed(connection):
+    with pytest.raises(errors.InvalidInput, match="no list to stream"):
+        connection.stream("send_sms", {})
