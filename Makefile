@@ -13,7 +13,7 @@ test: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --cov
 
 # The stamp depends on what decides the environment's contents, so a changed requirement reinstalls.
 $(VENV)/ready: pyproject.toml

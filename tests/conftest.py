@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twilio_sandbox import Sandbox
 
 from connector_runtime import load
+from twilio_sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,7 +23,8 @@ def twilio(request):
 
 @pytest.fixture
 def sandbox():
-    with Sandbox() as running:
+    # A step longer than any test takes: statuses move only when a test advances the clock.
+    with Sandbox(step_seconds=60) as running:
         yield running
 
 

@@ -262,7 +262,7 @@ def test_the_official_library_sees_the_values_that_the_connector_returned(connec
     from twilio.rest import Client
 
     ours = connection.run("send_sms", {"to": TO, "body": "Hola"})
-    sandbox.advance(60)
+    sandbox.advance(600)
     ours = connection.run("get_sms_information", {"sid": ours["sid"]})
     client = Client(sandbox.account_sid, sandbox.auth_token)
     client.api.base_url = sandbox.url

@@ -1,0 +1,67 @@
+"""The three actions through the command line, against the sandbox, with a real YAML file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from twilio_sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    with Sandbox() as sandbox:
+        os.environ["TWILIO_ACCOUNT_SID"] = sandbox.account_sid
+        os.environ["TWILIO_AUTH_TOKEN"] = sandbox.auth_token
+        os.environ["TWILIO_SANDBOX_URL"] = sandbox.url
+        print(f"A stand-in for Twilio listens on {sandbox.url}; nothing leaves this machine.")
+        send = ("run", "send_sms", "--set", "to=+14155550123", "--set")
+
+        heading("Is the environment in order?")
+        connector("check")
+        heading("What would be sent?")
+        connector(*send, "body=Your appointment is tomorrow at 10:00.", "--dry-run")
+        heading("Send SMS")
+        connector(*send, "body=Your appointment is tomorrow at 10:00.", "--format", "table")
+        connector("run", "send_sms", "--set", "to=+14155550124", "--set", "body=Hola", quiet=True)
+        heading("Send SMS to somebody who has opted out")
+        connector("run", "send_sms", "--set", "to=+15005550004", "--set", "body=Hola")
+        heading("Get SMS information, once it has been delivered")
+        sandbox.advance(60)  # the sandbox's clock, so that nobody has to wait
+        sid = sandbox.messages[-1]["sid"]
+        connector("run", "get_sms_information", "--set", f"sid={sid}", "--format", "table")
+        heading("Get All SMS")
+        connector("run", "get_all_sms", "--format", "table")
+        heading("What went over the wire")
+        for request in sandbox.requests:
+            form = json.dumps(request["form"], ensure_ascii=False) if request["form"] else ""
+            print(f"{request['method']:<5}{request['path']}  {form}  HTTP {request['status']}")
+
+
+def heading(text: str) -> None:
+    print(f"\n── {text}", flush=True)
+
+
+def connector(*arguments: str, quiet: bool = False) -> None:
+    """Run the command line as a user would, and show the command and what it printed."""
+    configured = ["--config", "examples/connector.yaml", "--environment", "development"]
+    if not quiet:
+        print(f"$ connector {shlex.join(arguments)}", flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "connector_runtime", *arguments, *configured],
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, "COLUMNS": "132"},
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
+    if done.returncode:
+        print(f"(exit status {done.returncode})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+TO = "+14155550123"
+
+
+@pytest.fixture
+def connector(root, sandbox, tmp_path):
+    """Run the command line as a user does: in a process of its own, with a YAML file."""
+    config = tmp_path / "connector.yaml"
+    config.write_text(
+        "environments:\n"
+        "  development:\n"
+        '    from: "+15005550006"\n'
+        f"    accountId: {sandbox.account_sid}\n"
+        "    authToken: ${MADE_UP_TOKEN}\n"
+        f"    apiBaseUrl: {sandbox.url}\n"
+        "    timeoutSeconds: 2\n"
+        "    maxAttempts: 2\n"
+        "  test: {accountId: AC1, authToken: x}\n"
+    )
+
+    def run(*arguments, config=config, environment="development", **options):
+        configured = ["--config", config, "--environment", environment]
+        if arguments[0] not in ("run", "check"):
+            configured = []
+        return subprocess.run(
+            [sys.executable, "-m", "connector_runtime", *arguments, *configured],
+            capture_output=True, cwd=root, timeout=60, check=False, encoding="utf-8",
+            env={**os.environ, "MADE_UP_TOKEN": sandbox.auth_token, **options.pop("env", {})},
+            **options,
+        )  # fmt: skip
+
+    run.config = config
+    return run
+
+
+def test_actions_are_listed(connector):
+    done = connector("actions")
+    assert done.returncode == 0
+    assert "get_sms_information  Get SMS information: Looks up" in done.stdout
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_an_action_is_described(connector):
+    done = connector("describe", "send_sms")
+    assert "from (string, required here or as global parameter)" in done.stdout
+    assert "price (number or null)" in done.stdout
+    assert "Inputs: none" in connector("describe", "get_all_sms").stdout
+
+
+def test_send_look_up_and_list(connector, sandbox):
+    sent = connector("run", "send_sms", "--set", f"to={TO}", "--set", "body=a=b")
+    assert sent.returncode == 0, sent.stderr
+    sms = json.loads(sent.stdout)
+    assert sms["body"] == "a=b"
+    found = connector("run", "get_sms_information", "--input", json.dumps({"sid": sms["sid"]}))
+    assert json.loads(found.stdout) == sms
+    listed = connector("run", "get_all_sms")
+    assert json.loads(listed.stdout) == {"messages": [sms]}
+    lines = connector("run", "get_all_sms", "--format", "jsonl")
+    assert [json.loads(line) for line in lines.stdout.splitlines()] == [sms]
+
+
+def test_input_comes_from_a_file_and_from_standard_input(connector, tmp_path):
+    text = json.dumps({"to": TO, "body": "¡Hola! 👋"})
+    (tmp_path / "input.json").write_text(text, "utf-8")
+    for source, options in ((f"@{tmp_path}/input.json", {}), ("-", {"input": text})):
+        done = connector("run", "send_sms", "--input", source, "--format", "jsonl", **options)
+        assert json.loads(done.stdout)["body"] == "¡Hola! 👋"
+
+
+def test_output_survives_a_terminal_that_knows_only_ascii(connector):
+    done = connector(
+        "run", "send_sms", "--set", f"to={TO}", "--set", "body=ñ",
+        env={"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert json.loads(done.stdout)["body"] == "ñ"
+
+
+def test_tables(connector, sandbox):
+    sandbox.add({"body": "[bold]:smile:"})
+    listed = connector("run", "get_all_sms", "--format", "table", env={"COLUMNS": "200"})
+    assert sandbox.messages[0]["sid"] in listed.stdout
+    one = connector("run", "get_sms_information", "--set", f"sid={sandbox.messages[0]['sid']}",
+                    "--format", "table", env={"COLUMNS": "200"})  # fmt: skip
+    assert "[bold]:smile:" in one.stdout
+
+
+def test_a_dry_run_shows_the_request_hides_secrets_and_sends_nothing(connector, sandbox):
+    done = connector("run", "send_sms", "--set", f"to={TO}", "--set", "body=Hola", "--dry-run")
+    shown = json.loads(done.stdout)
+    assert shown["method"] == "POST"
+    assert shown["url"].endswith(f"/Accounts/{sandbox.account_sid}/Messages.json")
+    assert shown["form"] == {"To": TO, "From": "+15005550006", "Body": "Hola"}
+    assert shown["headers"]["Authorization"] == "(hidden)"
+    assert sandbox.auth_token not in done.stdout
+    listed = connector("run", "get_all_sms", "--dry-run")
+    assert json.loads(listed.stdout)["url"].endswith("Messages.json?PageSize=1000")
+    assert sandbox.requests == []
+
+
+EXIT_STATUSES = {
+    "unknown action": (["run", "send_sm"], 2, "has no action 'send_sm'. Its actions: send_sms"),
+    "input no object": (["run", "send_sms", "--input", "[]"], 2, "must be an object"),
+    "input no JSON": (["run", "send_sms", "--input", "{hush"], 2, "is not valid JSON"),
+    "input file gone": (["run", "send_sms", "--input", "@nothing"], 2, "No such file"),
+    "set without =": (["run", "send_sms", "--set", "to"], 2, "NAME=VALUE"),
+    "null input": (["run", "send_sms", "--input", "null"], 2, "'to' is required"),
+    "wrong option": (["run", "send_sms", "--nonsense"], 2, "No such option"),
+    "refused": (["run", "send_sms", "--set", "to=+15005550004", "--set", "body=x"], 3, "21610"),
+    "not found": (["run", "get_sms_information", "--set", "sid=SM" + 32 * "0"], 3, "20404"),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "expected"), EXIT_STATUSES.values(), ids=EXIT_STATUSES
+)
+def test_exit_statuses_of_refusals(connector, arguments, status, expected):
+    done = connector(*arguments)
+    assert done.returncode == status
+    assert expected in done.stderr
+    assert "hush" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "status"),
+    [
+        ("throttle", {}, 4),
+        ("withhold", {}, 5),
+        ("error", {"status": 500}, 5),
+    ],
+)
+def test_exit_statuses_of_faults_on_a_send(connector, sandbox, fault, options, status):
+    sandbox.fail(fault, times=None, **options)
+    done = connector("run", "send_sms", "--set", f"to={TO}", "--set", "body=x")
+    assert done.returncode == status, done.stderr
+
+
+def test_an_answer_that_cannot_be_used_is_exit_status_1(connector, sandbox):
+    sandbox.fail("html")
+    assert connector("run", "get_all_sms").returncode == 1
+
+
+BAD_CONFIGURATIONS = {
+    "environment not there": ({"environment": "staging"}, "It has: development, test"),
+    "account wrong": ({"environment": "test"}, "'accountId' must be an Account SID"),
+    "file gone": ({"config": "nothing.yaml"}, "No such file"),
+}
+
+
+@pytest.mark.parametrize(("options", "expected"), BAD_CONFIGURATIONS.values(),
+                         ids=BAD_CONFIGURATIONS)  # fmt: skip
+def test_a_wrong_configuration_is_exit_status_2(connector, sandbox, options, expected):
+    done = connector("run", "get_all_sms", **options)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert sandbox.requests == []
+
+
+def test_a_variable_that_is_not_set_is_named(connector):
+    connector.config.write_text(connector.config.read_text().replace("MADE_UP", "NOT_SET"))
+    done = connector("run", "get_all_sms")
+    assert (done.returncode, "'NOT_SET_TOKEN' is not set" in done.stderr) == (2, True)
+
+
+def test_a_sender_without_quotes_in_yaml_is_explained(connector):
+    connector.config.write_text(connector.config.read_text().replace('"', ""))
+    done = connector("run", "get_all_sms")
+    assert (done.returncode, "'from' must be text: put it in quotes" in done.stderr) == (2, True)
+
+
+def test_without_a_file_the_settings_that_are_missing_are_named(root):
+    command = [sys.executable, "-m", "connector_runtime", "run", "get_all_sms"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, "'accountId' is required" in done.stderr) == (2, True)
+    command += ["--environment", "test"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, "needs '--config FILE'" in done.stderr) == (2, True)
+
+
+def test_another_connector_is_named_by_its_path(root, tmp_path):
+    command = [sys.executable, "-m", "connector_runtime", "--connector", tmp_path, "actions"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, "connector.json: it can't be read" in done.stderr) == (2, True)
+
+
+def test_check_names_the_account_and_the_sender(connector):
+    done = connector("check")
+    assert done.returncode == 0, done.stderr
+    assert "ok    credentials: Twilio accepts them." in done.stdout
+    assert "ok    from: A number of this account that can send SMS." in done.stdout
+
+
+def test_check_fails_with_wrong_credentials(connector):
+    done = connector("check", env={"MADE_UP_TOKEN": "wrong"})
+    assert done.returncode == 3
+    assert "FAIL  credentials: Twilio rejected the credentials" in done.stdout
+
+
+def test_progress_is_shown_on_a_terminal_only(connector, sandbox, root):
+    sandbox.seed(1200)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "connector_runtime", "run", "get_all_sms", "--format", "jsonl",
+         "--config", connector.config, "--environment", "development"],
+        stdout=subprocess.PIPE, stderr=theirs, cwd=root,
+        env={**os.environ, "MADE_UP_TOKEN": sandbox.auth_token},
+    )  # fmt: skip
+    os.close(theirs)
+    lines = process.communicate(timeout=60)[0].splitlines()
+    with os.fdopen(ours, "rb") as terminal:
+        assert f"{len(lines):,} read".encode() in terminal.read1(10_000)
+    assert connector("run", "get_all_sms", "--format", "jsonl").stderr == ""
+
+
+def test_an_interrupted_send_says_that_it_may_have_been_sent(connector, sandbox, root, sent):
+    sandbox.fail("withhold")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "connector_runtime", "run", "send_sms", "--set", f"to={TO}",
+         "--set", "body=x", "--config", connector.config, "--environment", "development"],
+        stderr=subprocess.PIPE, cwd=root, text=True,
+        env={**os.environ, "MADE_UP_TOKEN": sandbox.auth_token},
+    )  # fmt: skip
+    while not sent():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert "send_sms may have been carried out" in process.communicate(timeout=60)[1]
+    assert process.returncode == 5
