@@ -1,10 +1,11 @@
 # make demo    the three actions against a local stand-in for Twilio; no account needed
 # make test    ruff, mypy --strict and pytest
+# make bench   how fast, beside a bare loop and the official library; ratios of one run
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
@@ -14,6 +15,9 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --cov
+
+bench: $(VENV)/ready
+	@$(BIN)/python benchmarks/run.py --json bench.json
 
 # The stamp depends on what decides the environment's contents, so a changed requirement reinstalls.
 $(VENV)/ready: pyproject.toml

@@ -6,10 +6,29 @@ Follows https://www.twilio.com/docs/messaging/api/message-resource.
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import Any
 
 from connector_runtime.connection import Call
 
+_FIELDS = (
+    "sid",
+    "date_created",
+    "date_updated",
+    "date_sent",
+    "account_sid",
+    "to",
+    "from",
+    "body",
+    "status",
+    "api_version",
+    "price",
+    "price_unit",
+    "error_code",
+    "error_message",
+    "uri",
+)
+_values = itemgetter(*_FIELDS)
 _PRICE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -18,29 +37,29 @@ def messages_path(call: Call) -> str:
     return f"/2010-04-01/Accounts/{call.settings['accountId']}/Messages"
 
 
-def to_output(call: Call, message: Any) -> dict[str, Any]:
-    """Return the document's 15 fields: `price` a number, `error_code` text, the rest as it came.
+def to_outputs(call: Call, messages: list[Any]) -> list[dict[str, Any]]:
+    """Return the document's 15 fields of each: `price` a number, `error_code` text.
 
-    What can't be converted is left as it is, for the output schema to refuse.
+    What can't be converted is left as it is, for the output schema to refuse. A page at a time,
+    because a list can be hundreds of thousands of messages.
     """
-    if not isinstance(message, dict):
-        raise call.unreadable("holds no message")
-    get = message.get
-    price, code = get("price"), get("error_code")
-    return {
-        "sid": get("sid"),
-        "date_created": get("date_created"),
-        "date_updated": get("date_updated"),
-        "date_sent": get("date_sent"),
-        "account_sid": get("account_sid"),
-        "to": get("to"),
-        "from": get("from"),
-        "body": get("body"),
-        "status": get("status"),
-        "api_version": get("api_version"),
-        "price": float(price) if isinstance(price, str) and _PRICE.fullmatch(price) else price,
-        "price_unit": get("price_unit"),
-        "error_code": str(code) if type(code) is int else code,
-        "error_message": get("error_message"),
-        "uri": get("uri"),
-    }
+    try:
+        outputs = [dict(zip(_FIELDS, values, strict=True)) for values in map(_values, messages)]
+    except KeyError:  # a field that Twilio left out is as good as null
+        if not all(isinstance(message, dict) for message in messages):
+            raise call.unreadable("holds no message") from None
+        outputs = [{name: message.get(name) for name in _FIELDS} for message in messages]
+    except TypeError:
+        raise call.unreadable("holds no message") from None
+    for output in outputs:
+        price, code = output["price"], output["error_code"]
+        if isinstance(price, str) and _PRICE.fullmatch(price):
+            output["price"] = float(price)
+        if type(code) is int:
+            output["error_code"] = str(code)
+    return outputs
+
+
+def to_output(call: Call, message: Any) -> dict[str, Any]:
+    """Return the document's 15 fields of one message; see `to_outputs`."""
+    return to_outputs(call, [message])[0]

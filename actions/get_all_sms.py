@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from connector_runtime.connection import Call
 
-from ._message import messages_path, to_output
+from ._message import messages_path, to_outputs
 
 _PAGE_SIZE = 1000  # the most that Twilio gives at once
 
@@ -26,25 +26,39 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
         messages = page.get("messages") if isinstance(page, dict) else None
         if not isinstance(messages, list):
             raise call.unreadable("has a page without 'messages'")
-        sent = []
-        sids: set[Any] = set()
-        for message in messages:
-            output = to_output(call, message)
-            sid = output["sid"]
-            if isinstance(sid, str):  # anything else is left for the output schema to refuse
-                if sid in previous or sid in sids:
-                    continue
-                sids.add(sid)
-            # The list holds received messages too, and has no filter for them.
-            if message.get("direction") != "inbound":
-                sent.append(output)
-        yield sent
+        # The list holds received messages too, and has no filter for them.
+        outputs = to_outputs(call, [m for m in messages if _is_sent(call, m)])
+        sids = {output["sid"] for output in outputs if isinstance(output["sid"], str)}
+        if len(sids) < len(outputs) or not sids.isdisjoint(previous):
+            outputs = _once(outputs, previous)
         uri = page.get("next_page_uri")
+        page = messages = None  # or the next page is decoded while this one is still in memory
+        yield outputs
         if uri is None:
             return
         # A cursor can repeat a message only where two pages meet, so one page back is enough.
         previous = sids
         page = call.get(_checked(call, uri, path, followed))
+
+
+def _is_sent(call: Call, message: Any) -> bool:
+    try:
+        return bool(message["direction"] != "inbound")
+    except (KeyError, TypeError) as error:
+        raise call.unreadable("holds no message with a 'direction'") from error
+
+
+def _once(outputs: list[dict[str, Any]], previous: set[Any]) -> list[dict[str, Any]]:
+    """Leave out what came before; a sid that is no text is left for the output schema to refuse."""
+    seen = set(previous)
+    kept = []
+    for output in outputs:
+        sid = output["sid"]
+        if not isinstance(sid, str) or sid not in seen:
+            kept.append(output)
+        if isinstance(sid, str):
+            seen.add(sid)
+    return kept
 
 
 def _checked(call: Call, uri: str, path: str, followed: set[str]) -> str:

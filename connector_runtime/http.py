@@ -21,7 +21,14 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from . import errors
 
@@ -163,8 +170,9 @@ class Http:
             status = response.status_code
             found = response.headers.get(self._service.request_id_header, "")
             request_id = found if _REQUEST_ID.fullmatch(found) else None
-            content = response.content
-        except requests.RequestException as error:
+            # In one piece: requests' own `content` reads 10 kB at a time.
+            content = response.raw.read(decode_content=True)
+        except (requests.RequestException, HTTPError) as error:
             self._raise_unanswered(error, action, repeatable, status, request_id)
         finally:
             log.info(
@@ -182,7 +190,7 @@ class Http:
                 why = "is not valid JSON"
         else:
             if status >= 400:
-                self._raise_error(response, prepared, action, repeatable, request_id)
+                self._raise_error(response, content, prepared, action, repeatable, request_id)
             why = f"is HTTP {status}, which is not followed"
         raise self.unreadable(action, repeatable, why, status=status, request_id=request_id)
 
@@ -198,7 +206,7 @@ class Http:
 
     def _raise_unanswered(
         self,
-        error: requests.RequestException,
+        error: requests.RequestException | HTTPError,
         action: str,
         repeatable: bool,
         status: int | None,
@@ -221,9 +229,9 @@ class Http:
                 "and the API's address.",
                 **details,
             ) from error
-        if isinstance(error, requests.exceptions.ContentDecodingError):
+        if isinstance(error, DecodeError):
             raise self.unreadable(action, repeatable, "can't be decoded", **details) from error
-        if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        if isinstance(error, requests.Timeout | ReadTimeoutError):
             text = f"No answer from {name} within {self._service.timeout_seconds:g} s."
         else:
             text = f"The connection to {name} broke before its answer came."
@@ -235,6 +243,7 @@ class Http:
     def _raise_error(
         self,
         response: requests.Response,
+        content: bytes,
         prepared: requests.PreparedRequest,
         action: str,
         repeatable: bool,
@@ -242,7 +251,7 @@ class Http:
     ) -> NoReturn:
         status = response.status_code
         try:
-            body = _decode(response.content)
+            body = _decode(content)
         except (ValueError, RecursionError):
             body = None  # an error page; the status says enough
         known = self._service.explain(str(prepared.method), status, body)
@@ -283,7 +292,8 @@ def _decode(content: bytes) -> Any:
     """Decode strict JSON or raise ValueError: no NaN and no lone surrogate."""
     text = content.decode("utf-8")
     value = _decoder.decode(text)
-    if "\\ud" in text or "\\uD" in text:  # only an escape can smuggle a surrogate in
+    # Only an escape can smuggle a surrogate in; one letter is found faster than two.
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 
@@ -300,13 +310,13 @@ def _reason(error: BaseException) -> Any:
     return inner.reason if isinstance(inner, MaxRetryError) else inner
 
 
-def _never_connected(error: requests.RequestException) -> bool:
+def _never_connected(error: Exception) -> bool:
     if isinstance(error, requests.exceptions.ProxyError | requests.ConnectTimeout):
         return True
     return isinstance(_reason(error), NewConnectionError | ConnectTimeoutError)
 
 
-def _is_certificate_fault(error: requests.RequestException) -> bool:
+def _is_certificate_fault(error: Exception) -> bool:
     """Tell a refused certificate, seen before anything is sent, from a TLS fault at any time."""
     reason = _reason(error)
     inner = reason.args[0] if isinstance(reason, Exception) and reason.args else None

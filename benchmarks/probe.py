@@ -1,0 +1,59 @@
+"""What is measured in a process of its own: peak memory in kB, and what a list weighs.
+
+probe.py stream URL ACCOUNT          our stream, each message dropped
+probe.py run URL ACCOUNT             our whole list
+probe.py bare URL ACCOUNT            the same messages as bare dictionaries
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from typing import Any
+
+
+def current_kilobytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def main(what: str, url: str, account: str) -> None:
+    settings = {"accountId": account, "authToken": "made-up", "apiBaseUrl": url}
+    kept: Any = None
+    if what == "bare":
+        import requests
+
+        session = requests.Session()
+        session.auth = (account, "made-up")
+        path = f"/2010-04-01/Accounts/{account}/Messages.json?PageSize=1000"
+        before = current_kilobytes()
+        kept = []
+        while path:
+            page = session.get(url + path).json()
+            kept += page["messages"]
+            path = page["next_page_uri"]
+        count = len(kept)
+    else:
+        from connector_runtime import load
+
+        with load(".").connect(settings) as connection:
+            before = current_kilobytes()
+            if what == "stream":
+                count = sum(1 for _ in connection.stream("get_all_sms"))
+            else:
+                kept = connection.run("get_all_sms")["messages"]
+                count = len(kept)
+    print(
+        json.dumps(
+            {
+                "count": count,
+                "grown_kilobytes": current_kilobytes() - before,
+                "peak_kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,306 @@
+"""Measure the connector beside a bare loop and the official library, in one run.
+
+    python benchmarks/run.py [--quick] [--json FILE]
+
+Only ratios are judged: the contenders of a row take turns, so that a noisy machine slows all of
+them. Exit status 1 when a target is missed, but for --quick, which only keeps this file alive.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import requests
+from rich.console import Console
+from rich.table import Table
+from twilio.rest import Client
+
+from connector_runtime import load
+
+ROOT = Path(__file__).parent.parent
+INPUTS = {"from": "+15005550006", "to": "+14155550123", "body": "Hola"}
+Contenders = dict[str, Callable[[], Any]]
+
+
+def account(messages: int) -> str:
+    return f"AC{messages:032d}"
+
+
+@contextmanager
+def server(latency_seconds: float = 0) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "benchmarks/server.py", str(latency_seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def settings(url: str, messages: int = 0) -> dict[str, Any]:
+    return {
+        "accountId": account(messages),
+        "authToken": "made-up",
+        "from": INPUTS["from"],
+        "apiBaseUrl": url,
+    }
+
+
+def official(url: str, messages: int = 0) -> Client:
+    client = Client(account(messages), "made-up")
+    client.api.base_url = url
+    return client
+
+
+def alternate(contenders: Contenders, rounds: int, calls: int = 1) -> dict[str, list[float]]:
+    """Time each contender in turn, `rounds` times `calls` calls; seconds a call."""
+    for contender in contenders.values():
+        contender()  # what is done once only, such as connecting, is not measured
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for turn in range(rounds):
+        for name in names if turn % 2 else reversed(names):
+            contender = contenders[name]
+            started = time.perf_counter()
+            for _ in range(calls):
+                contender()
+            times[name].append((time.perf_counter() - started) / calls)
+    return times
+
+
+class Report:
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def times(self, what: str, times: dict[str, list[float]]) -> None:
+        for name, values in times.items():
+            middle, low, high = statistics.median(values), min(values), max(values)
+            text = f"{middle * 1000:.3g} ms ({low * 1000:.3g} to {high * 1000:.3g})"
+            self.rows.append({"what": what, "contender": name, "seconds": values, "measured": text})
+
+    def verdict(self, what: str, name: str, value: float, sign: str, target: float) -> None:
+        met = value <= target if sign == "≤" else value >= target
+        text = f"{value:.3g} (target {sign} {target:g})"
+        self.rows.append(
+            {"what": what, "contender": name, "value": value, "measured": text, "met": met}
+        )
+
+    def show(self) -> None:
+        table = Table(title="Ratios of one run; medians, with the least and the most")
+        for column in ("what", "who", "measured", "verdict"):
+            table.add_column(column)
+        last = None
+        for row in self.rows:
+            verdict = {True: "met", False: "MISSED", None: ""}[row.get("met")]
+            what = row["what"] if row["what"] != last else ""
+            table.add_row(what, row["contender"], row["measured"], verdict)
+            last = row["what"]
+        Console(width=118).print(table)
+
+
+def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
+    """Compare two contenders turn by turn: neighbours in time share the machine's mood."""
+    pairs = zip(times[above], times[below], strict=True)
+    return statistics.median(first / second for first, second in pairs)
+
+
+def send(report: Report, quick: bool) -> None:
+    with server() as url, load(ROOT).connect(settings(url)) as connection:
+        session = requests.Session()
+        session.auth = (account(0), "made-up")
+        client = official(url)
+        target = f"{url}/2010-04-01/Accounts/{account(0)}/Messages.json"
+        form = {"From": INPUTS["from"], "To": INPUTS["to"], "Body": INPUTS["body"]}
+        times = alternate(
+            {
+                "bare requests": lambda: session.post(target, data=form, timeout=10).json(),
+                "connector": lambda: connection.run("send_sms", INPUTS),
+                "official library": lambda: client.messages.create(
+                    from_=INPUTS["from"], to=INPUTS["to"], body=INPUTS["body"]
+                ),
+            },
+            rounds=2 if quick else 25,
+            calls=5 if quick else 100,
+        )
+        session.close()
+    report.times("send one SMS", times)
+    bare = ratio(times, "connector", "bare requests")
+    report.verdict("send one SMS", "connector ÷ bare", bare, "≤", 1.15)
+    theirs = ratio(times, "connector", "official library")
+    report.verdict("send one SMS", "connector ÷ official", theirs, "≤", 1)
+
+
+def stream(report: Report, quick: bool) -> None:
+    count = 3_000 if quick else 100_000
+    what = f"stream {count:,} messages"
+    with server() as url, load(ROOT).connect(settings(url, count)) as connection:
+        session = requests.Session()
+        session.auth = (account(count), "made-up")
+        client = official(url, count)
+
+        def bare() -> None:
+            path = f"/2010-04-01/Accounts/{account(count)}/Messages.json?PageSize=1000"
+            while path:
+                path = session.get(url + path, timeout=10).json()["next_page_uri"]
+
+        def ours() -> None:
+            assert sum(1 for _ in connection.stream("get_all_sms")) == count
+
+        def theirs() -> None:
+            assert sum(1 for _ in client.messages.stream(page_size=1000)) == count
+
+        times = alternate(
+            {"bare requests": bare, "connector": ours, "official library": theirs},
+            rounds=1 if quick else 7,
+        )
+        session.close()
+    report.times(what, times)
+    report.verdict(what, "connector ÷ bare", ratio(times, "connector", "bare requests"), "≤", 1.6)
+    faster = ratio(times, "official library", "connector")
+    report.verdict(what, "official ÷ connector", faster, "≥", 2.5)
+
+
+def probe(what: str, url: str, count: int) -> dict[str, int]:
+    command = [sys.executable, "benchmarks/probe.py", what, url, account(count)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    output = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
+    measured: dict[str, int] = json.loads(output)
+    assert measured["count"] == count
+    return measured
+
+
+def command_line(url: str, *arguments: str, count: int = 0) -> int:
+    """Run the command line in a process of its own; return its peak memory in kB."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        json.dump({"environments": {"test": settings(url, count)}}, config)  # JSON is YAML
+        config.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "connector_runtime", *arguments, "--config", config.name],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return int(usage.ru_maxrss)
+
+
+def memory(report: Report, quick: bool) -> None:
+    few, many = (2_000, 5_000) if quick else (10_000, 1_000_000)
+    with server() as url:
+        for name, measure in (
+            ("stream", lambda count: probe("stream", url, count)["peak_kilobytes"]),
+            (
+                "run --format jsonl",
+                lambda count: command_line(
+                    url, "run", "get_all_sms", "--format", "jsonl", count=count
+                ),
+            ),
+        ):
+            what = f"peak memory of {name}"
+            small, large = measure(few) / 1024, measure(many) / 1024
+            for count, size in ((few, small), (many, large)):
+                report.rows.append(
+                    {
+                        "what": what,
+                        "contender": f"{count:,} messages",
+                        "value": size,
+                        "measured": f"{size:.1f} MB",
+                    }
+                )
+            report.verdict(what, "MB more", abs(large - small), "≤", 5)
+            report.verdict(what, "MB in all", max(small, large), "≤", 60)
+        count = 3_000 if quick else 100_000
+        what = f"the whole list of {count:,}"
+        bare = probe("bare", url, count)["grown_kilobytes"]
+        ours = probe("run", url, count)["grown_kilobytes"]
+        report.verdict(what, "memory ÷ bare dictionaries", ours / bare, "≤", 1.3)
+
+
+def whole_processes(report: Report, quick: bool) -> None:
+    def python(code: str) -> Callable[[], Any]:
+        return lambda: subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+    rounds = 1 if quick else 15
+    what = "import and load the folder"
+    times = alternate(
+        {
+            "import requests, yaml": python("import requests, yaml"),
+            "connector": python("from connector_runtime import load; load('.')"),
+        },
+        rounds,
+    )
+    report.times(what, times)
+    slower = ratio(times, "connector", "import requests, yaml")
+    report.verdict(what, "connector ÷ imports", slower, "≤", 1.25)
+
+    what = "run send_sms, whole process"
+    with server() as url:
+        arguments = [x for name, value in INPUTS.items() for x in ("--set", f"{name}={value}")]
+        times = alternate(
+            {
+                "import requests, jsonschema": python("import requests, jsonschema"),
+                "connector": lambda: command_line(url, "run", "send_sms", *arguments),
+            },
+            rounds,
+        )
+    report.times(what, times)
+    slower = ratio(times, "connector", "import requests, jsonschema")
+    report.verdict(what, "connector ÷ imports", slower, "≤", 1.5)
+
+
+def threads(report: Report, quick: bool) -> None:
+    calls = 2 if quick else 20
+    with server(0.05) as url, load(ROOT).connect(settings(url)) as connection:
+
+        def one() -> None:
+            for _ in range(calls):
+                connection.run("send_sms", INPUTS)
+
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+
+            def all_at_once() -> None:
+                for done in [pool.submit(one) for _ in range(32)]:
+                    done.result()
+
+            times = alternate({"one thread": one, "32 threads": all_at_once}, 1 if quick else 3)
+    report.times(f"{calls} sends a thread, 50 ms each", times)
+    speed = 32 * ratio(times, "one thread", "32 threads")
+    report.verdict(f"{calls} sends a thread, 50 ms each", "times one thread", speed, "≥", 28)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results here.")
+@click.option("--only", help="Only this measurement.")
+def main(quick: bool, path: Path | None, only: str | None) -> None:
+    report = Report()
+    for measurement in (send, stream, memory, whole_processes, threads):
+        if only in (None, measurement.__name__):
+            measurement(report, quick)
+    report.show()
+    if path:
+        path.write_text(json.dumps(report.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if not quick and not all(row.get("met", True) for row in report.rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
