@@ -15,7 +15,7 @@ from .server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8008, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True)
 @click.option("--account-sid", default=ACCOUNT_SID, show_default=True)
 @click.option("--auth-token", default=AUTH_TOKEN, show_default=True)
 @click.option(

@@ -187,9 +187,9 @@ def _create(question: Question, store: Store, testing: bool) -> Answer:
     if testing:
         # Test credentials get an answer, and nothing is kept that could be looked up.
         test_sid = user_of(question.authorization) or ""
-        return Answer(201, _in_account(store.view(message, message.created), test_sid))
+        return Answer(201, _in_account(store.view_as_created(message), test_sid))
     store.keep(message)
-    return Answer(201, store.view(message, message.created))
+    return Answer(201, store.view_as_created(message))
 
 
 def _refusal(

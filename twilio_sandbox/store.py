@@ -9,7 +9,7 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
@@ -131,7 +131,7 @@ class Store:
             created=created,
             to=fields.get("to", to if inbound else sender),
             sender=fields.get("from", sender if inbound else to),
-            body=fields.get("body", "A message of the sandbox"),
+            body=fields.get("body", "A message of the sandbox") or "",
             course=(fields.get("status", "received" if inbound else "delivered"),),
             direction="inbound" if inbound else "outbound-api",
         )
@@ -195,7 +195,7 @@ class Store:
         last = len(message.course) - 1
         if not self.step_seconds:
             return last
-        return min(last, int((now - message.created) / self.step_seconds))
+        return max(0, min(last, int((now - message.created) / self.step_seconds)))
 
     def sent_at(self, message: Message, now: float) -> float | None:
         """Return when the message was sent, None where it was not yet."""
@@ -206,6 +206,10 @@ class Store:
         if step is None or self._stage(message, now) < step:
             return None
         return message.created + step * self.step_seconds
+
+    def view_as_created(self, message: Message) -> dict[str, Any]:
+        """Return the message as the answer to its creation shows it, however short a step is."""
+        return self.view(replace(message, course=message.course[:1]))
 
     def view(self, message: Message, now: float | None = None) -> dict[str, Any]:
         """Return the message as Twilio shows it: 20 fields, their types as on the wire."""
