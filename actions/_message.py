@@ -6,7 +6,6 @@ Follows https://www.twilio.com/docs/messaging/api/message-resource.
 from __future__ import annotations
 
 import re
-from operator import itemgetter
 from typing import Any
 
 from connector_runtime.connection import Call
@@ -28,7 +27,13 @@ _FIELDS = (
     "error_message",
     "uri",
 )
-_values = itemgetter(*_FIELDS)
+_NOT_IN_DOCUMENT = (
+    "direction",
+    "messaging_service_sid",
+    "num_media",
+    "num_segments",
+    "subresource_uris",
+)
 _PRICE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -37,29 +42,23 @@ def messages_path(call: Call) -> str:
     return f"/2010-04-01/Accounts/{call.settings['accountId']}/Messages"
 
 
-def to_outputs(call: Call, messages: list[Any]) -> list[dict[str, Any]]:
-    """Return the document's 15 fields of each: `price` a number, `error_code` text.
+def to_output(call: Call, message: dict[str, Any]) -> dict[str, Any]:
+    """Turn a decoded message into the document's 15 fields: `price` a number, `error_code` text.
 
-    What can't be converted is left as it is, for the output schema to refuse. A page at a time,
-    because a list can be hundreds of thousands of messages.
+    What can't be converted is left as it is, for the output schema to refuse. The message itself
+    is changed: to copy hundreds of thousands of them would cost as much as to decode them.
     """
-    try:
-        outputs = [dict(zip(_FIELDS, values, strict=True)) for values in map(_values, messages)]
-    except KeyError:  # a field that Twilio left out is as good as null
-        if not all(isinstance(message, dict) for message in messages):
-            raise call.unreadable("holds no message") from None
-        outputs = [{name: message.get(name) for name in _FIELDS} for message in messages]
-    except TypeError:
-        raise call.unreadable("holds no message") from None
-    for output in outputs:
-        price, code = output["price"], output["error_code"]
-        if isinstance(price, str) and _PRICE.fullmatch(price):
-            output["price"] = float(price)
-        if type(code) is int:
-            output["error_code"] = str(code)
-    return outputs
-
-
-def to_output(call: Call, message: Any) -> dict[str, Any]:
-    """Return the document's 15 fields of one message; see `to_outputs`."""
-    return to_outputs(call, [message])[0]
+    if not isinstance(message, dict):
+        raise call.unreadable("holds no message")
+    for name in _NOT_IN_DOCUMENT:
+        message.pop(name, None)
+    if len(message) != len(
+        _FIELDS
+    ):  # Twilio added a field, or left one out that is as good as null
+        message = {name: message.get(name) for name in _FIELDS}
+    price, code = message.get("price"), message.get("error_code")
+    if isinstance(price, str) and _PRICE.fullmatch(price):
+        message["price"] = float(price)
+    if type(code) is int:
+        message["error_code"] = str(code)
+    return message

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from connector_runtime.connection import Call
 
-from ._message import messages_path, to_outputs
+from ._message import messages_path, to_output
 
 _PAGE_SIZE = 1000  # the most that Twilio gives at once
 
@@ -27,8 +27,8 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
         if not isinstance(messages, list):
             raise call.unreadable("has a page without 'messages'")
         # The list holds received messages too, and has no filter for them.
-        outputs = to_outputs(call, [m for m in messages if _is_sent(call, m)])
-        sids = {output["sid"] for output in outputs if isinstance(output["sid"], str)}
+        outputs = [to_output(call, m) for m in messages if _is_sent(call, m)]
+        sids = {output["sid"] for output in outputs if isinstance(output.get("sid"), str)}
         if len(sids) < len(outputs) or not sids.isdisjoint(previous):
             outputs = _once(outputs, previous)
         uri = page.get("next_page_uri")
@@ -53,7 +53,7 @@ def _once(outputs: list[dict[str, Any]], previous: set[Any]) -> list[dict[str, A
     seen = set(previous)
     kept = []
     for output in outputs:
-        sid = output["sid"]
+        sid = output.get("sid")
         if not isinstance(sid, str) or sid not in seen:
             kept.append(output)
         if isinstance(sid, str):

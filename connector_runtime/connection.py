@@ -185,8 +185,7 @@ class Connection:
         action = self.connector.action(name)
         if not action.streams:
             raise errors.InvalidInput(f"{name} returns no list to stream; use run.")
-        pages = self._pages(action, self._checked_input(action, inputs))
-        return (item for page in pages for item in page)
+        return _items(self._pages(action, self._checked_input(action, inputs)))
 
     def check(self) -> list[tuple[str, bool, str]]:
         """Try the settings against the service; return what was checked, whether it holds, why."""
@@ -253,6 +252,12 @@ class Connection:
             settings=self._settings,
             http=http or self._http,
         )
+
+
+def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
+    for page in pages:
+        yield from page
+        page.clear()  # or this page is still in memory while the next is decoded
 
 
 class _Recorded(BaseException):
