@@ -8,8 +8,11 @@ probe.py bare URL ACCOUNT            the same messages as bare dictionaries
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
 import sys
+import tempfile
 from typing import Any
 
 
@@ -18,9 +21,32 @@ def current_kilobytes() -> int:
         return int(file.read().split()[1]) * resource.getpagesize() // 1024
 
 
+def peak_kilobytes() -> int:
+    with open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith("VmHWM")).split()[1])
+
+
+def command_line(settings: dict[str, str]) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        json.dump({"environments": {"test": settings}}, config)  # JSON is YAML
+        config.flush()
+        command = [sys.executable, "-m", "connector_runtime", "run", "get_all_sms"]
+        command += ["--format", "jsonl", "--config", config.name]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout
+        count = sum(1 for _ in process.stdout)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+    print(json.dumps({"count": count, "peak_kilobytes": usage.ru_maxrss}))
+
+
 def main(what: str, url: str, account: str) -> None:
     settings = {"accountId": account, "authToken": "made-up", "apiBaseUrl": url}
     kept: Any = None
+    if what == "jsonl":
+        command_line(settings)
+        return
     if what == "bare":
         import requests
 
@@ -49,7 +75,7 @@ def main(what: str, url: str, account: str) -> None:
             {
                 "count": count,
                 "grown_kilobytes": current_kilobytes() - before,
-                "peak_kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "peak_kilobytes": peak_kilobytes(),
             }
         )
     )
