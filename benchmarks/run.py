@@ -252,6 +252,17 @@ def whole_processes(report: Report, quick: bool) -> None:
     report.verdict(what, "connector ÷ imports", slower, "≤", 1.5)
 
 
+def packages(report: Report, quick: bool) -> None:
+    # Built afresh, in a process of its own, or an old package would be measured.
+    subprocess.run([sys.executable, "build.py"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    package = max((ROOT / "dist").glob("twilio-*.zip"), key=os.path.getmtime)
+    rounds = 1 if quick else 9
+    times = alternate({"folder": lambda: load(ROOT), "package": lambda: load(package)}, rounds)
+    report.times("load a package", times)
+    more = statistics.median(times["package"]) - statistics.median(times["folder"])
+    report.verdict("load a package", "ms more than the folder", more * 1000, "≤", 60)
+
+
 def threads(report: Report, quick: bool) -> None:
     calls = 2 if quick else 40
     with server(0.05) as url, load(ROOT).connect(settings(url)) as connection:
@@ -278,7 +289,7 @@ def threads(report: Report, quick: bool) -> None:
 @click.option("--only", help="Only this measurement.")
 def main(quick: bool, path: Path | None, only: str | None) -> None:
     report = Report()
-    for measurement in (send, stream, memory, whole_processes, threads):
+    for measurement in (send, stream, memory, whole_processes, packages, threads):
         if only in (None, measurement.__name__):
             measurement(report, quick)
     report.show()

@@ -10,7 +10,7 @@ import sys
 import types
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,15 +28,33 @@ def load(
     sha256: str | None = None,
     trusted_keys: Sequence[str | bytes] = (),
 ) -> Connector:
-    """Load a connector from its folder.
+    """Load a connector from its folder or from a package file.
 
-    Its modules get a namespace of their own, so that any number of connectors, and versions of one,
-    live side by side; the namespace goes when the Connector does. Raise InvalidPackage.
+    A package is verified before a line of it runs; `sha256` and `trusted_keys` ask for more: see
+    `archive.read`. A folder is taken as it is, so it can't be asked for them. The modules get a
+    namespace of their own, so that any number of connectors, and versions of one, live side by
+    side; it goes when the Connector does. Raise InvalidPackage.
     """
     root = Path(path).resolve()
-    if not root.is_dir():
-        raise InvalidPackage(f"'{path}' is not a connector's folder.")
+    if root.is_dir():
+        if sha256 is not None or trusted_keys:
+            raise InvalidPackage(f"'{path}' is a folder: only a package file can be verified.")
+        return _assemble(_folder_reader(root), root, None)
+    if not root.is_file():
+        raise InvalidPackage(f"'{path}' is not a connector's folder or package.")
+    from . import archive  # a folder does not need it
 
+    files = archive.read(root, sha256, trusted_keys)
+
+    def read(name: str) -> bytes:
+        if name not in files:
+            raise InvalidPackage(f"{name}: it is not in the package.")
+        return files[name]
+
+    return _assemble(read, root, files)
+
+
+def _folder_reader(root: Path) -> Reader:
     def read(name: str) -> bytes:
         target = (root / PurePosixPath(name)).resolve()
         if not target.is_relative_to(root):
@@ -46,10 +64,10 @@ def load(
         except OSError as error:
             raise InvalidPackage(f"{name}: it can't be read ({error.strerror}).") from error
 
-    return _assemble(read, [str(root)])
+    return read
 
 
-def _assemble(read: Reader, search_path: list[str]) -> Connector:
+def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Connector:
     manifest = _manifest(read)
     schemas = {
         name: _schema(read, name)
@@ -58,7 +76,7 @@ def _assemble(read: Reader, search_path: list[str]) -> Connector:
     }
     for entry in manifest["actions"]:
         read(entry["handler"])
-    namespace = _namespace(manifest["name"], search_path)
+    namespace, forget = _namespace(manifest["name"], root, files)
     try:
         auth = _module(namespace, manifest["auth"], ("connect", "check"))
         actions = {}
@@ -80,10 +98,10 @@ def _assemble(read: Reader, search_path: list[str]) -> Connector:
                 handler=_module(namespace, dotted, ("run",)),
             )
     except BaseException:
-        _forget(namespace)
+        forget()
         raise
     connector = Connector(manifest, actions, auth, Schema(settings_schema(manifest)))
-    weakref.finalize(connector, _forget, namespace)
+    weakref.finalize(connector, forget)
     return connector
 
 
@@ -142,17 +160,31 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _namespace(name: str, search_path: list[str]) -> str:
-    """Make an empty package under a name of its own for the connector's modules to load into."""
-    namespace = types.ModuleType(f"connector_{name}_{uuid.uuid4().hex}")
-    namespace.__path__ = search_path
-    sys.modules[namespace.__name__] = namespace
-    return namespace.__name__
+def _namespace(
+    name: str, root: Path, files: Mapping[str, bytes] | None
+) -> tuple[str, Callable[[], None]]:
+    """Make an empty package under a name of its own for the connector's modules to load into.
 
+    Return its name, and what takes it away again.
+    """
+    namespace = f"connector_{name}_{uuid.uuid4().hex}"
+    module = types.ModuleType(namespace)
+    module.__path__ = [] if files is not None else [str(root)]
+    finder = None
+    if files is not None:
+        from .archive import Finder
 
-def _forget(namespace: str) -> None:
-    for name in [n for n in sys.modules if n == namespace or n.startswith(f"{namespace}.")]:
-        sys.modules.pop(name, None)
+        finder = Finder(namespace, root, files)
+        finder.install()
+    sys.modules[namespace] = module
+
+    def forget() -> None:
+        if finder:
+            finder.remove()
+        for loaded in [n for n in sys.modules if n == namespace or n.startswith(f"{namespace}.")]:
+            sys.modules.pop(loaded, None)
+
+    return namespace, forget
 
 
 def _module(namespace: str, dotted: str, names: Sequence[str]) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,26 @@ def root():
     return ROOT
 
 
-@pytest.fixture(scope="session", params=["folder"])
+@pytest.fixture(scope="session")
+def build():
+    """The module build.py, under a name that no installed package has."""
+    spec = importlib.util.spec_from_file_location("build_py", ROOT / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def package(build, tmp_path_factory):
+    path = tmp_path_factory.mktemp("package") / "twilio-1.0.0.zip"
+    build.write(path, build.contents())
+    return path
+
+
+@pytest.fixture(scope="session", params=["folder", "package"])
 def twilio(request):
     """The connector, from each form it is delivered in."""
-    return load(ROOT)
+    return load(ROOT if request.param == "folder" else request.getfixturevalue("package"))
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""A package file from a stranger: read whole, judged, and only then imported, from memory.
+
+Nothing is written to disk and nothing is read twice, so what was verified is what runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import io
+import os
+import re
+import stat
+import sys
+import types
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .errors import InvalidPackage
+
+MANIFEST = "MANIFEST.sha256"
+MOST_BYTES = 16 * 1024**2  # of the file, and of all that is in it
+MOST_BYTES_OF_A_MEMBER = 4 * 1024**2
+MOST_MEMBERS = 500
+HIGHEST_RATIO = 200  # text packs to a fifth, a bomb to a thousandth
+ALLOWED = re.compile(
+    r"__main__\.py|connector\.json|[a-z0-9_-]+\.png|README\.md|LICENSE|CHANGELOG\.md"
+    r"|requirements\.txt|MANIFEST\.sha256|schemas/[a-z][a-z0-9_]*(\.input|\.output)?\.json"
+    r"|(actions|auth|connector_runtime)/[a-z_][a-z0-9_]*\.(py|json)"
+)
+_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+
+
+def read(
+    path: Path, sha256: str | None = None, trusted_keys: Sequence[str | bytes] = ()
+) -> dict[str, bytes]:
+    """Return a package's files by name, once all that can be checked holds.
+
+    `sha256` is the whole file's, in hexadecimal. With `trusted_keys` (Ed25519 public keys, PEM or
+    32 raw bytes) the file beside it, named with `.sig` added, must be a signature by one of them.
+    Raise InvalidPackage.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidPackage(f"{path.name}: it is larger than {MOST_BYTES} bytes.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidPackage(f"{path.name}: it can't be read ({error.strerror}).") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256.strip().lower():
+        raise InvalidPackage(f"{path.name}: its SHA-256 is not the one that was asked for.")
+    if trusted_keys:
+        _verify(path, content, trusted_keys)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as package:
+            files = _members(path.name, package)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        OSError,
+    ) as error:
+        raise InvalidPackage(f"{path.name}: it is no whole ZIP file ({error}).") from error
+    _check_hashes(path.name, files)
+    return files
+
+
+def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> None:
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError as error:
+        raise InvalidPackage(
+            f"{path.name}: verifying its signature needs the package 'cryptography'."
+        ) from error
+    signature_path = path.with_name(f"{path.name}.sig")
+    try:
+        signature = signature_path.read_bytes()
+    except OSError as error:
+        raise InvalidPackage(f"{path.name}: it is not signed ({signature_path.name}).") from error
+    for given in trusted_keys:
+        raw = given.encode() if isinstance(given, str) else given
+        try:
+            key = (
+                Ed25519PublicKey.from_public_bytes(raw)
+                if len(raw) == 32
+                else load_pem_public_key(raw)
+            )
+        except ValueError as error:
+            raise InvalidPackage("trusted_keys: a key is no Ed25519 public key.") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise InvalidPackage("trusted_keys: a key is no Ed25519 public key.")
+        try:
+            key.verify(signature, content)
+        except InvalidSignature:
+            continue
+        return
+    raise InvalidPackage(f"{path.name}: its signature is by none of the trusted keys.")
+
+
+def _members(package_name: str, package: zipfile.ZipFile) -> dict[str, bytes]:
+    members = package.infolist()
+    if len(members) > MOST_MEMBERS:
+        raise InvalidPackage(f"{package_name}: it has more than {MOST_MEMBERS} members.")
+    if sum(member.file_size for member in members) > MOST_BYTES:
+        raise InvalidPackage(f"{package_name}: unpacked, it is larger than {MOST_BYTES} bytes.")
+    seen: set[str] = set()
+    files = {}
+    for member in members:
+        fault = _fault(member)
+        if member.filename.casefold() in seen:
+            fault = "its name stands twice"
+        if fault:
+            raise InvalidPackage(f"{package_name}: {member.orig_filename[:80]!r}: {fault}.")
+        seen.add(member.filename.casefold())
+        with package.open(member) as file:
+            files[member.filename] = file.read(MOST_BYTES_OF_A_MEMBER + 1)
+        if len(files[member.filename]) != member.file_size:
+            raise InvalidPackage(f"{package_name}: {member.filename!r}: its size is not as stated.")
+    return files
+
+
+def _fault(member: zipfile.ZipInfo) -> str | None:
+    name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
+    if name != member.filename or "\\" in name or "\0" in name:
+        return "a backslash or null character in its name"
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "an absolute name"
+    if ".." in name.split("/"):
+        return "a name that leaves the package"
+    if kind not in (0, stat.S_IFREG):
+        return "not a regular file"
+    if not ALLOWED.fullmatch(name):
+        return "a name that a package does not have"
+    if member.flag_bits & 0x1:
+        return "encrypted"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "a compression other than deflate"
+    if member.file_size > MOST_BYTES_OF_A_MEMBER:
+        return f"larger than {MOST_BYTES_OF_A_MEMBER} bytes"
+    if member.file_size > HIGHEST_RATIO * max(member.compress_size, 1):
+        return "packed beyond reason"
+    return None
+
+
+def _check_hashes(package_name: str, files: Mapping[str, bytes]) -> None:
+    try:
+        lines = files[MANIFEST].decode("ascii").splitlines()
+    except (KeyError, UnicodeDecodeError) as error:
+        raise InvalidPackage(f"{package_name}: it has no readable {MANIFEST}.") from error
+    stated = {}
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if not match or match[2] in stated:
+            raise InvalidPackage(f"{package_name}: {MANIFEST} has a line that is no hash.")
+        stated[match[2]] = match[1]
+    for name in sorted(stated.keys() ^ (files.keys() - {MANIFEST})):
+        where = "has no such file" if name in stated else f"is not in {MANIFEST}"
+        raise InvalidPackage(f"{package_name}: {name!r} {where}.")
+    for name, digest in stated.items():
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise InvalidPackage(f"{package_name}: {name!r} does not match {MANIFEST}.")
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports the modules of one namespace from a package's verified files, and no others."""
+
+    def __init__(self, namespace: str, origin: Path, files: Mapping[str, bytes]) -> None:
+        self._prefix = f"{namespace}."
+        self._origin = origin
+        self._files = files
+
+    def install(self) -> None:
+        sys.meta_path.append(self)
+
+    def remove(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def _name(self, fullname: str) -> str | None:
+        stem = fullname.removeprefix(self._prefix).replace(".", "/")
+        return next((n for n in (f"{stem}/__init__.py", f"{stem}.py") if n in self._files), None)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        name = self._name(fullname) if fullname.startswith(self._prefix) else None
+        if name is None:
+            return None
+        spec = importlib.util.spec_from_loader(
+            fullname, self, origin=str(self._origin / name), is_package=name.endswith("__init__.py")
+        )
+        if spec:
+            spec.has_location = True  # so that __file__ is set, which pkgutil.get_data goes by
+        return spec
+
+    def get_source(self, fullname: str) -> str:
+        name = self._name(fullname)
+        if name is None:
+            raise ImportError(f"no module {fullname}")
+        return self._files[name].decode("utf-8")
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        name = str(self._name(fullname))
+        return self.source_to_code(self._files[name], str(self._origin / name))
+
+    def is_package(self, fullname: str) -> bool:
+        return str(self._name(fullname)).endswith("__init__.py")
+
+    def get_data(self, path: str | os.PathLike[str]) -> bytes:
+        name = Path(path).relative_to(self._origin).as_posix()
+        try:
+            return self._files[name]
+        except KeyError as error:
+            raise OSError(f"the package has no {name}") from error

@@ -1,0 +1,277 @@
+"""Packages from strangers: each of these must be refused before anything in it runs."""
+
+import hashlib
+import io
+import stat
+import sys
+import warnings
+import zipfile
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector_runtime import archive, errors, load
+from tests.conftest import ROOT
+
+TRAP = b"import sys; sys.hostile_code_ran = True\n"
+
+
+@pytest.fixture
+def files(build):
+    return build.contents()
+
+
+@pytest.fixture
+def refuses(tmp_path):
+    """Load a package made of these members and expect a refusal that says `expected`."""
+
+    def check(members, expected, **options):
+        path = tmp_path / "hostile.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zipfile's own, of the names that stand twice
+            for name, content in members:
+                package.writestr(name, content)
+        refuses_file(path, expected, **options)
+
+    return check
+
+
+def refuses_file(path, expected, **options):
+    before = set(sys.modules)
+    with pytest.raises(errors.InvalidPackage) as caught:
+        load(path, **options)
+    assert expected in str(caught.value)
+    assert not hasattr(sys, "hostile_code_ran")
+    assert {n for n in set(sys.modules) - before if n.startswith("connector_twilio")} == set()
+
+
+def hashed(files):
+    """The members of a package whose hashes are right, whatever it holds."""
+    rest = {name: content for name, content in files.items() if name != archive.MANIFEST}
+    lines = [f"{hashlib.sha256(rest[name]).hexdigest()}  {name}\n" for name in sorted(rest)]
+    return [*rest.items(), (archive.MANIFEST, "".join(lines).encode())]
+
+
+NAMES = {
+    "absolute": ("/etc/connector.json", "an absolute name"),
+    "parent": ("actions/../../x.py", "a name that leaves the package"),
+    "backslash": ("actions\\x.py", "a backslash"),
+    "null": ("actions/x.py\0.json", "a backslash or null character"),
+    "drive": ("C:/x.py", "an absolute name"),
+    "folder": ("actions/", "a name that a package does not have"),
+    "not allowed": ("setup.py", "a name that a package does not have"),
+    "dotfile": (".env", "a name that a package does not have"),
+    "compiled": ("actions/x.pyc", "a name that a package does not have"),
+    "deeper": ("actions/more/x.py", "a name that a package does not have"),
+    "line break": ("actions/x.py\n", "a name that a package does not have"),
+    "twice": ("actions/send_sms.py", "its name stands twice"),
+    "twice by case": ("README.MD", "its name stands twice"),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMES.values(), ids=NAMES)
+def test_a_name_that_does_not_belong(files, refuses, name, expected):
+    member = zipfile.ZipInfo(name)
+    member.filename = name  # past what ZipInfo does to it
+    refuses([*files.items(), (member, TRAP)], expected)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO])
+def test_what_is_no_regular_file(files, refuses, kind):
+    member = zipfile.ZipInfo("actions/x.py")
+    member.create_system = 3
+    member.external_attr = (kind | 0o777) << 16
+    refuses([*files.items(), (member, b"/etc/passwd")], "not a regular file")
+
+
+def test_an_encrypted_member(package, tmp_path):
+    content = bytearray(package.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    (tmp_path / "hostile.zip").write_bytes(content)
+    refuses_file(tmp_path / "hostile.zip", "encrypted")
+
+
+def test_a_compression_that_is_not_expected(files, tmp_path):
+    with zipfile.ZipFile(tmp_path / "hostile.zip", "w", zipfile.ZIP_LZMA) as package:
+        for name, content in files.items():
+            package.writestr(name, content)
+    refuses_file(tmp_path / "hostile.zip", "a compression other than deflate")
+
+
+def test_a_bomb(files, refuses):
+    refuses([*files.items(), ("actions/x.py", bytes(3_000_000))], "packed beyond reason")
+
+
+def test_a_member_that_is_too_large(files, refuses):
+    import random
+
+    noise = random.Random(1).randbytes(archive.MOST_BYTES_OF_A_MEMBER + 1)
+    refuses([*files.items(), ("actions/x.py", noise)], "larger than 4194304 bytes")
+
+
+def test_too_many_members(files, refuses):
+    more = [(f"actions/x{n}.py", b"") for n in range(archive.MOST_MEMBERS)]
+    refuses([*files.items(), *more], "more than 500 members")
+
+
+def test_too_much_in_all(files, refuses):
+    more = [(f"actions/x{n}.py", bytes(4_000_000)) for n in range(5)]
+    refuses([*files.items(), *more], "unpacked, it is larger")
+
+
+def test_a_file_that_is_too_large(tmp_path):
+    with (tmp_path / "hostile.zip").open("wb") as file:
+        file.truncate(archive.MOST_BYTES + 1)
+    refuses_file(tmp_path / "hostile.zip", "it is larger than")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
+def test_a_truncated_file(package, tmp_path, share):
+    content = package.read_bytes()
+    (tmp_path / "hostile.zip").write_bytes(content[: int(len(content) * share)])
+    refuses_file(tmp_path / "hostile.zip", "it is no whole ZIP file")
+
+
+def test_a_file_that_does_not_match_its_hash(files, refuses):
+    refuses({**files, "actions/send_sms.py": TRAP}.items(), "does not match MANIFEST.sha256")
+
+
+def test_a_file_that_has_no_hash(files, refuses):
+    refuses([*files.items(), ("actions/x.py", TRAP)], "'actions/x.py' is not in MANIFEST.sha256")
+
+
+def test_a_hash_that_has_no_file(files, refuses):
+    del files["LICENSE"]
+    refuses(files.items(), "'LICENSE' has no such file")
+
+
+@pytest.mark.parametrize("text", [None, b"\xff", b"hello\n"])
+def test_no_readable_hashes(files, refuses, text):
+    files[archive.MANIFEST] = text
+    if text is None:
+        del files[archive.MANIFEST]
+    refuses(files.items(), archive.MANIFEST)
+
+
+def test_a_manifest_that_breaks_its_schema(files, refuses):
+    files["connector.json"] = files["connector.json"].replace(b'"version"', b'"vresion"')
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "'version' is required")
+
+
+@pytest.mark.parametrize("handler", [b"../x.py", b"actions/../x.py", b"/etc/x.py", b"auth/x.py"])
+def test_a_handler_that_leaves_the_package(files, refuses, handler):
+    files["connector.json"] = files["connector.json"].replace(b"actions/send_sms.py", handler)
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "'actions[0].handler' breaks the rule")
+
+
+def test_a_handler_that_is_not_there(files, refuses):
+    del files["actions/send_sms.py"]
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "actions/send_sms.py: it is not in the package")
+
+
+def test_another_file_than_the_one_asked_for(package):
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    assert load(package, sha256=digest.upper()).name == "twilio"
+    refuses_file(package, "its SHA-256 is not the one", sha256="0" * 64)
+
+
+def test_a_folder_cannot_be_verified():
+    refuses_file(ROOT, "only a package file can be verified", sha256="0" * 64)
+
+
+@pytest.fixture
+def keys():
+    """A private key, and its public half as PEM and as raw bytes."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    raw = key.public_key().public_bytes_raw()
+    pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return key, raw, pem.decode()
+
+
+def test_a_signed_package_is_taken_and_every_other_refused(package, tmp_path, keys):
+    key, raw, pem = keys
+    path = tmp_path / "twilio-1.0.0.zip"
+    path.write_bytes(package.read_bytes())
+    refuses_file(path, "it is not signed", trusted_keys=[pem])
+    (tmp_path / "twilio-1.0.0.zip.sig").write_bytes(key.sign(path.read_bytes()))
+    assert load(path, trusted_keys=[pem]).name == "twilio"
+    stranger = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    assert load(path, trusted_keys=[stranger, raw]).name == "twilio"
+    refuses_file(path, "by none of the trusted keys", trusted_keys=[stranger])
+    (tmp_path / "twilio-1.0.0.zip.sig").write_bytes(b"x" * 64)
+    refuses_file(path, "by none of the trusted keys", trusted_keys=[pem])
+
+
+def test_a_key_that_is_no_ed25519_public_key_is_refused(package, tmp_path):
+    path = tmp_path / "twilio-1.0.0.zip"
+    path.write_bytes(package.read_bytes())
+    (tmp_path / "twilio-1.0.0.zip.sig").write_bytes(b"x" * 64)
+    other = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )  # fmt: skip
+    refuses_file(path, "no Ed25519 public key", trusted_keys=["nonsense"])
+    refuses_file(path, "no Ed25519 public key", trusted_keys=[other])
+
+
+def test_a_package_leaves_no_finder_and_no_module_behind(package):
+    import gc
+
+    before = len(sys.meta_path)
+    loaded = load(package)
+    assert len(sys.meta_path) == before + 1
+    del loaded
+    gc.collect()
+    assert len(sys.meta_path) == before
+    assert not [name for name in sys.modules if name.startswith("actions")]
+
+
+def test_a_traceback_through_a_package_shows_its_lines(package):
+    import traceback
+
+    handler = load(package).actions["send_sms"].handler
+    with pytest.raises(KeyError) as caught:
+        handler.run({}, None)
+    assert 'sender = inputs["from"]' in "".join(traceback.format_exception(caught.value))
+
+
+def described(connector):
+    actions = connector.actions.values()
+    return connector.manifest, [(a.name, a.input_schema, a.output_schema) for a in actions]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(flips=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3))
+def test_flipped_bytes_give_the_same_connector_or_a_refusal(package, flips):
+    content = bytearray(package.read_bytes())
+    for place, bits in flips:
+        content[place % len(content)] ^= bits
+    try:
+        files = archive.read(_file(content))
+    except errors.InvalidPackage:
+        return
+    with zipfile.ZipFile(package) as good:
+        assert files == {name: good.read(name) for name in good.namelist()}
+
+
+class _file:
+    """What `archive.read` asks of a path, without a file for each of so many."""
+
+    name = "flipped.zip"
+
+    def __init__(self, content):
+        self._content = bytes(content)
+
+    def stat(self):
+        return type("Stat", (), {"st_size": len(self._content)})
+
+    def read_bytes(self):
+        return io.BytesIO(self._content).getvalue()
