@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import requests
 
@@ -28,8 +27,7 @@ class Auth(Protocol):
     check: Callable[[Call], Iterable[tuple[str, bool, str]]]
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One action as the manifest declares it, with its compiled schemas and its handler."""
 
     name: str
@@ -55,8 +53,7 @@ class Action:
         return self.output.document
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What a handler is given beside its input. It never holds a secret.
 
     `globals` are the global parameters; `settings` are all parameters and options but the secrets.

@@ -14,8 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -39,8 +38,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What a connector knows about an error answer: the service's code, its meaning, what to do."""
 
     code: str | None = None
@@ -48,8 +46,7 @@ class Explanation:
     hint: str | None = None
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(NamedTuple):
     """What a connector's `auth.connect` tells the runtime of the service it speaks to.
 
     `explain(method, status, body)` gets the decoded body of an answer of 400 or more (None if it is
@@ -58,12 +55,15 @@ class Service:
 
     name: str
     base_url: str
-    credentials: tuple[str, str] = field(repr=False)
+    credentials: tuple[str, str]
     explain: Callable[[str, int, Any], Explanation]
     request_id_header: str
     unknown_hint: str
     timeout_seconds: float
     max_attempts: int
+
+    def __repr__(self) -> str:  # the credentials must never show in a traceback or a log
+        return f"<Service {self.name} at {self.base_url}>"
 
 
 def is_secure(url: str) -> bool:

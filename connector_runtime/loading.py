@@ -8,7 +8,6 @@ import os
 import pkgutil
 import sys
 import types
-import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -167,7 +166,7 @@ def _namespace(
 
     Return its name, and what takes it away again.
     """
-    namespace = f"connector_{name}_{uuid.uuid4().hex}"
+    namespace = f"connector_{name}_{os.urandom(16).hex()}"
     module = types.ModuleType(namespace)
     module.__path__ = [] if files is not None else [str(root)]
     finder = None

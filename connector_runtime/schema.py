@@ -7,7 +7,6 @@ number or a message body.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -171,6 +170,8 @@ def _words(path: Path, keyword: str, subschema: dict[str, Any], value: Any) -> s
     if keyword == "required":
         return f"{name} is required"
     if keyword == "additionalProperties":
+        import difflib  # only a wrong name needs it
+
         near = difflib.get_close_matches(str(path[-1]), subschema.get("properties", {}), 1)
         return f"{name} is not known" + (f" (did you mean '{near[0]}'?)" if near else "")
     if keyword == "surrogate":

@@ -233,3 +233,8 @@ def test_every_global_reaches_every_handler_and_no_secret_does(twilio, sandbox, 
             assert sandbox.auth_token not in repr(call)
             assert "authToken" not in call.settings
     assert seen == 3 * [{"from": "+15005550006", "voice_url": "https://example.com/voice.xml"}]
+
+
+def test_the_credentials_show_in_no_repr(connection, sandbox):
+    assert sandbox.auth_token not in repr(vars(connection)["_http"]._service)
+    assert sandbox.auth_token not in repr(vars(vars(connection)["_http"]))
