@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from connector_build import package as packages
 from connector_runtime import load
 from twilio_sandbox import Sandbox
 
@@ -17,18 +17,9 @@ def root():
 
 
 @pytest.fixture(scope="session")
-def build():
-    """The module build.py, under a name that no installed package has."""
-    spec = importlib.util.spec_from_file_location("build_py", ROOT / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def package(build, tmp_path_factory):
+def package(tmp_path_factory):
     path = tmp_path_factory.mktemp("package") / "twilio-1.0.0.zip"
-    build.write(path, build.contents())
+    packages.write(path, packages.contents(ROOT))
     return path
 
 

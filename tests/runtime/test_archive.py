@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector_build import package as packages
 from connector_runtime import archive, errors, load
 from tests.conftest import ROOT
 
@@ -20,8 +21,8 @@ TRAP = b"import sys; sys.hostile_code_ran = True\n"
 
 
 @pytest.fixture
-def files(build):
-    return build.contents()
+def files(root):
+    return packages.contents(root)
 
 
 @pytest.fixture

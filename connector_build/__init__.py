@@ -1,0 +1,1 @@
+"""Turns the source tree into what a marketplace gets: packages, listing, bill of materials."""
