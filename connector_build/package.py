@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+
+import tomli
 
 MANIFEST = "MANIFEST.sha256"
 CONTENTS = ("connector.json", "icon.png", "README.md", "LICENSE", "CHANGELOG.md")
@@ -24,16 +24,23 @@ main()
 
 def contents(root: Path) -> dict[str, bytes]:
     """Collect the package's files by an allow-list, with the hash of every one of them."""
-    files = {name: text_bytes(root / name) for name in CONTENTS}
-    for folder in FOLDERS:
-        for path in (root / folder).iterdir():
-            if path.suffix in (".py", ".json") and path.is_file():
-                files[path.relative_to(root).as_posix()] = text_bytes(path)
+    files = {name: text_bytes(root / name) for name in names(root)}
     files["__main__.py"] = MAIN.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in requirements(root)).encode()
     hashes = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
     files[MANIFEST] = "".join(hashes).encode()
     return files
+
+
+def names(root: Path) -> list[str]:
+    """Return which of the tree's files the package takes: named ones, code and JSON of folders."""
+    found = [
+        path.relative_to(root).as_posix()
+        for folder in FOLDERS
+        for path in (root / folder).glob("*")
+        if path.suffix in (".py", ".json") and path.is_file()
+    ]
+    return sorted([*CONTENTS, *found])
 
 
 def text_bytes(path: Path) -> bytes:
@@ -42,12 +49,12 @@ def text_bytes(path: Path) -> bytes:
     return content if path.suffix == ".png" else content.replace(b"\r\n", b"\n")
 
 
-def requirements(root: Path) -> list[str]:
-    """Return the run-time requirements that pyproject.toml declares, without those of extras."""
-    text = (root / "pyproject.toml").read_text("utf-8")
-    found = re.search(r"^dependencies = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
-    block = found[1] if found else "[]"
-    return sorted(json.loads(re.sub(r",\s*\]$", "]", block)))
+def requirements(root: Path, extras: bool = False) -> list[str]:
+    """Return the run-time requirements that pyproject.toml declares, or those of its extras."""
+    project = tomli.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    if not extras:
+        return sorted(project["dependencies"])
+    return sorted({line for lines in project["optional-dependencies"].values() for line in lines})
 
 
 def timestamp() -> tuple[int, int, int, int, int, int]:

@@ -1,0 +1,534 @@
+"""The checks before a build. They read; nothing of the connector is imported or run.
+
+One function a concern; each adds to one list, so that the author sees every fault at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import importlib.metadata
+import json
+import math
+import re
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from connector_runtime import archive
+from connector_runtime.schema import Schema, reference_engine
+from connector_runtime.schema import place as write_place
+
+from . import package
+from .findings import Finding
+
+RULES = {
+    "file-missing": "error",
+    "file-stray": "warning",
+    "file-name": "error",
+    "text-encoding": "error",
+    "size": "error",
+    "json": "error",
+    "json-duplicate-key": "error",
+    "manifest": "error",
+    "manifest-schema-copy": "error",
+    "name-twice": "error",
+    "global-unknown": "error",
+    "global-input": "error",
+    "handler-missing": "error",
+    "handler-undeclared": "error",
+    "handler-name": "error",
+    "handler-run": "error",
+    "handler-syntax": "error",
+    "import-outside": "error",
+    "schema-missing": "error",
+    "schema-undeclared": "error",
+    "schema-name": "error",
+    "schema-invalid": "error",
+    "schema-strict": "error",
+    "field-description": "error",
+    "field-example": "error",
+    "field-words": "advice",
+    "pattern-newline": "warning",
+    "streams": "error",
+    "secret-plain": "error",
+    "credential": "error",
+    "phone-number": "warning",
+    "leftover": "error",
+    "version": "error",
+    "changelog": "error",
+    "icon": "error",
+    "requirement-range": "warning",
+    "test-missing": "warning",
+    "description-long": "advice",
+}
+
+_VERSION = re.compile(  # semver.org, without build metadata: a package's name could not carry it
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
+)
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|passphrase|credential|(private|api|access)_?key$", re.I
+)
+_CREDENTIALS = {
+    "a SID that looks real": re.compile(r"\b(?:AC|SK|SM|MM|MG|PN|RQ)([0-9a-f]{32})\b"),
+    "32 hexadecimal digits, as a token has": re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{32})\b"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "an Authorization header": re.compile(r"\b(?:Basic|Bearer) [A-Za-z0-9+/_.=-]{20,}"),
+    "a URL with a password": re.compile(r"\bhttps?://[^\s/:@\"'<>]+:[^\s/@\"'<>]+@"),
+    "an access key": re.compile(r"\b(?:AKIA|ghp_|gho_|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,}"),
+}
+_NUMBER = re.compile(r"\+[1-9][0-9]{7,14}\b")
+_MADE_UP = re.compile(r"\+1500555000[0-9]|\+1[0-9]{3}55501[0-9]{2}")  # Twilio's, and 555-01xx
+_LEFTOVERS = {
+    "a note to do something": re.compile(r"\b(?:TODO|FIXME|XXX|HACK|TBD)\b"),
+    "a placeholder": re.compile(
+        r"lorem ipsum|\bchange[-_ ]?me\b|\breplace[-_ ]me\b|<(?:your|insert)[-_ ][^>]*>", re.I
+    ),
+    "a path of somebody's machine": re.compile(
+        r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]|\b[A-Za-z]:\\Users\\"
+    ),
+}
+_ICON_BYTES = 64 * 1024
+_ICON_PIXELS = (64, 1024)
+_LISTED_CHARACTERS = 160
+
+
+class Tree(NamedTuple):
+    """The source tree: its folder, the files that would be packaged, and what could be decoded."""
+
+    root: Path
+    files: dict[str, bytes]
+    documents: dict[str, Any]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.documents["connector.json"]
+        return found
+
+    def schemas(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Give file, schema and action of every action schema that there is."""
+        for action in self.manifest["actions"]:
+            for name in (action["input"], action["output"]):
+                if isinstance(self.documents.get(name), dict):
+                    yield name, self.documents[name], action
+
+
+def fault(rule: str, file: str, place: str, message: str) -> Finding:
+    return Finding(RULES[rule], rule, file, place, message)
+
+
+def check(root: Path) -> list[Finding]:
+    """Return every fault of the source tree, the worst first."""
+    found = list(_missing(root))
+    present = {PurePosixPath(finding.file).as_posix() for finding in found}
+    files = {
+        name: package.text_bytes(root / name) for name in package.names(root) if name not in present
+    }
+    tree = Tree(root, files, {})
+    for concern in (_json, _stray, _sizes, _texts, _requirements, _code):
+        found += concern(tree)
+    if "connector.json" in tree.documents:
+        faults = list(_manifest(tree))
+        found += faults
+        if not any(finding.rule == "manifest" for finding in faults):
+            for concern in (
+                _files,
+                _handlers,
+                _schemas,
+                _globals,
+                _secrets,
+                _version,
+                _icon,
+                _tests,
+            ):
+                found += concern(tree)
+    order = ("error", "warning", "advice")
+    return sorted(found, key=lambda finding: (order.index(finding.tier), finding[2:4], finding[1]))
+
+
+def _missing(root: Path) -> Iterator[Finding]:
+    for name in (*package.CONTENTS, "pyproject.toml"):
+        if not (root / name).is_file():
+            yield fault("file-missing", name, "", "the package needs it: add it")
+
+
+def _json(tree: Tree) -> Iterator[Finding]:
+    for name, content in tree.files.items():
+        if not name.endswith(".json"):
+            continue
+        twice: list[str] = []
+
+        def unique(pairs: list[tuple[str, Any]], twice: list[str] = twice) -> dict[str, Any]:
+            names = [key for key, _ in pairs]
+            twice += sorted({key for key in names if names.count(key) > 1})
+            return dict(pairs)
+
+        try:
+            tree.documents[name] = json.loads(content.decode("utf-8"), object_pairs_hook=unique)
+        except UnicodeDecodeError:
+            continue  # `_texts` reports it
+        except (ValueError, RecursionError) as error:
+            yield fault("json", name, "", f"it is not valid JSON ({error}): correct it")
+        for key in twice:
+            yield fault("json-duplicate-key", name, key, "the key stands twice: keep one")
+
+
+def _stray(tree: Tree) -> Iterator[Finding]:
+    for folder in package.FOLDERS:
+        for path in sorted((tree.root / folder).rglob("*")):
+            name = path.relative_to(tree.root).as_posix()
+            if path.is_file() and name not in tree.files and "__pycache__" not in name:
+                yield fault("file-stray", name, "", "it is not packaged: move it elsewhere")
+
+
+def _sizes(tree: Tree) -> Iterator[Finding]:
+    for name, content in tree.files.items():
+        if not archive.ALLOWED.fullmatch(name):
+            yield fault("file-name", name, "", "a package has no such name: rename it")
+        if len(content) > archive.MOST_BYTES_OF_A_MEMBER:
+            limit = archive.MOST_BYTES_OF_A_MEMBER
+            yield fault("size", name, "", f"it is larger than {limit:,} bytes: make it smaller")
+    total = sum(map(len, tree.files.values()))
+    if total > archive.MOST_BYTES or len(tree.files) > archive.MOST_MEMBERS - 3:
+        said = f"{len(tree.files)} files of {total:,} bytes are more than a package may hold"
+        yield fault("size", "(package)", "", f"{said}: leave something out")
+
+
+def _texts(tree: Tree) -> Iterator[Finding]:
+    for name, content in tree.files.items():
+        if name.endswith(".png"):
+            continue
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            yield fault("text-encoding", name, "", "it is no UTF-8 text: save it as UTF-8")
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            place = f"line {number}"
+            for what, pattern in _CREDENTIALS.items():
+                if any(_looks_real(match) for match in pattern.finditer(line)):
+                    message = f"{what}: take it out, and withdraw it if it was real"
+                    yield fault("credential", name, place, message)
+            for what, pattern in _LEFTOVERS.items():
+                if pattern.search(line):
+                    yield fault("leftover", name, place, f"{what}: settle it or take it out")
+            for match in _NUMBER.finditer(line):
+                if not _MADE_UP.fullmatch(match[0]):
+                    message = (
+                        "a phone number that may be somebody's: use one of Twilio's test numbers"
+                    )
+                    yield fault("phone-number", name, place, message)
+
+
+def _looks_real(match: re.Match[str]) -> bool:
+    """Pass what nobody was ever given, such as ACaaaa…: a real one has many different digits."""
+    return not match.groups() or len(set(match[1])) > 6
+
+
+def _requirements(tree: Tree) -> Iterator[Finding]:
+    if not (tree.root / "pyproject.toml").is_file():
+        return
+    for line in package.requirements(tree.root):
+        operators = {specifier.operator for specifier in Requirement(line).specifier}
+        if not operators & {">=", ">", "~=", "=="} or not operators & {"<", "<=", "~=", "=="}:
+            message = f"'{line}' needs a range, such as >=2.1,<3"
+            yield fault("requirement-range", "pyproject.toml", "dependencies", message)
+
+
+def _code(tree: Tree) -> Iterator[Finding]:
+    known = (tree.root / "pyproject.toml").is_file()
+    required = _import_names(package.requirements(tree.root)) if known else set()
+    optional = _import_names(package.requirements(tree.root, extras=True)) if known else set()
+    allowed = {*sys.stdlib_module_names, "connector_runtime", *required}
+    for name, content in tree.files.items():
+        if not name.endswith(".py"):
+            continue
+        try:
+            module = ast.parse(content, name)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or 1
+            yield fault(
+                "handler-syntax", name, f"line {line}", "it is not valid Python: correct it"
+            )
+            continue
+        depth = len(PurePosixPath(name).parts) - 1
+        for node, guarded in _imports(module):
+            for imported in _imported(node, depth):
+                top = imported.split(".")[0]
+                if known and top not in allowed and not (guarded and top in optional):
+                    message = (
+                        f"it imports '{imported}', which is neither in the package, nor in the "
+                        "standard library, nor a declared requirement: declare it or do without"
+                    )
+                    yield fault("import-outside", name, f"line {node.lineno}", message)
+
+
+def _imports(
+    module: ast.AST, guarded: bool = False
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Give every import, and whether the code says what to do without it."""
+    for node in ast.iter_child_nodes(module):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, guarded
+        elif isinstance(node, ast.Try) and any(
+            isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
+            for handler in node.handlers
+        ):
+            yield from _imports(node, guarded=True)
+        else:
+            yield from _imports(node, guarded)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, depth: int) -> list[str]:
+    """Return the absolute names that an import brings in, with dots for one that leaves."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if node.level > depth:
+        return ["." * node.level + (node.module or "")]
+    return [node.module] if node.module and not node.level else []
+
+
+def _import_names(requirements: Iterable[str]) -> set[str]:
+    """Return the modules that requirements bring, by their own metadata where installed."""
+    declared = {canonicalize_name(Requirement(line).name) for line in requirements}
+    return {
+        module
+        for module, distributions in importlib.metadata.packages_distributions().items()
+        if any(canonicalize_name(name) in declared for name in distributions)
+    } | {name.replace("-", "_") for name in declared}
+
+
+def _manifest(tree: Tree) -> Iterator[Finding]:
+    name = "connector.json"
+    own = Path(archive.__file__).with_name("manifest.json")
+    schema = Schema(json.loads(own.read_bytes()))
+    problems = schema.problems(tree.manifest)
+    for problem in problems:
+        yield fault("manifest", name, "", problem)
+    copy = tree.files.get("schemas/manifest.json")
+    if copy != tree.files.get("connector_runtime/manifest.json"):
+        message = "it differs from connector_runtime/manifest.json: make them the same"
+        yield fault("manifest-schema-copy", "schemas/manifest.json", "", message)
+    if problems:
+        return
+    settings = [*tree.manifest["parameters"], *tree.manifest["options"]]
+    for entries in (settings, tree.manifest["actions"]):
+        names = [entry["name"] for entry in entries]
+        for twice in sorted({each for each in names if names.count(each) > 1}):
+            yield fault("name-twice", name, twice, "it is declared twice: rename one")
+    if len(tree.manifest["description"]) > _LISTED_CHARACTERS:
+        message = f"a listing shows {_LISTED_CHARACTERS} characters of it: shorten it"
+        yield fault("description-long", name, "description", message)
+    for entry in settings:
+        facets = ("type", "pattern", "minimum", "maximum")
+        facet_schema = {key: entry[key] for key in facets if key in entry}
+        yield from _field(
+            name,
+            entry["name"],
+            {
+                **facet_schema,
+                "description": entry["description"],
+                "examples": [entry["example"]],
+                "x-mustBe": entry.get("mustBe"),
+            },
+        )
+
+
+def _files(tree: Tree) -> Iterator[Finding]:
+    declared = {"handler": set[str](), "schema": set[str]()}
+    for action in tree.manifest["actions"]:
+        wanted = {
+            "handler": [(f"actions/{action['name']}.py", action["handler"])],
+            "schema": [
+                (f"schemas/{action['name']}.{way}.json", action[way]) for way in ("input", "output")
+            ],
+        }
+        for kind, pairs in wanted.items():
+            for expected, name in pairs:
+                declared[kind].add(name)
+                if name not in tree.files:
+                    message = f"action '{action['name']}' declares it and it is missing: add it"
+                    yield fault(f"{kind}-missing", name, "", message)
+                elif name != expected:
+                    message = f"it belongs to action '{action['name']}': call it {expected}"
+                    yield fault(f"{kind}-name", name, "", message)
+    for name in tree.files:
+        folder, _, file = name.partition("/")
+        if folder == "actions" and not file.startswith("_") and name not in declared["handler"]:
+            message = "no action declares it: declare it in connector.json or remove it"
+            yield fault("handler-undeclared", name, "", message)
+        own = name == "schemas/manifest.json"
+        if folder == "schemas" and not own and name not in declared["schema"]:
+            message = "no action declares it: declare it in connector.json or remove it"
+            yield fault("schema-undeclared", name, "", message)
+
+
+def _handlers(tree: Tree) -> Iterator[Finding]:
+    wanted = {action["handler"]: ("run",) for action in tree.manifest["actions"]}
+    auth = f"{tree.manifest['auth']}/__init__.py"
+    for name, functions in ({**wanted, auth: ("connect", "check")}).items():
+        if name not in tree.files:
+            if name == auth:
+                yield fault(
+                    "handler-missing", name, "", "'auth' declares it and it is missing: add it"
+                )
+            continue
+        try:
+            module = ast.parse(tree.files[name])
+        except (SyntaxError, ValueError):
+            continue  # `_code` reports it
+        there = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        for missing in sorted(set(functions) - there):
+            yield fault("handler-run", name, missing, f"it has no function '{missing}': add it")
+
+
+def _schemas(tree: Tree) -> Iterator[Finding]:
+    for name, schema, action in tree.schemas():
+        try:
+            reference_engine(schema)
+        except ValueError as error:
+            yield fault("schema-invalid", name, "", f"it is no JSON Schema of 2020-12 ({error})")
+            continue
+        yield from _strict(name, (), schema)
+        if name == action["output"] and action.get("streams"):
+            items = schema.get("properties", {}).get(action["streams"], {}).get("items", {})
+            unknown = set(action.get("summary", ())) - set(items.get("properties", {}))
+            if not items:
+                message = f"'streams' of {action['name']} must name a list in it"
+                yield fault("streams", name, action["streams"], message)
+            elif unknown:
+                message = f"'summary' of {action['name']} names what is not in it"
+                yield fault("streams", name, ", ".join(sorted(unknown)), message)
+
+
+def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -> Iterator[Finding]:
+    if schema.get("type") == "object" or "properties" in schema:
+        if schema.get("additionalProperties") is not False or "properties" not in schema:
+            place = write_place(path).strip("'") if path else ""
+            message = "an object must list its 'properties' and forbid 'additionalProperties'"
+            yield fault("schema-strict", name, place, message)
+        for key, field in schema.get("properties", {}).items():
+            yield from _field(name, write_place((*path, key)).strip("'"), field)
+            yield from _strict(name, (*path, key), field)
+    if isinstance(schema.get("items"), dict):
+        yield from _strict(name, (*path, 0), schema["items"])
+
+
+def _field(name: str, place: str, field: Mapping[str, Any]) -> Iterator[Finding]:
+    if not str(field.get("description", "")).strip():
+        yield fault("field-description", name, place, "it has no description: say what it is")
+    examples = field.get("examples", [])
+    if not examples:
+        yield fault("field-example", name, place, "it has no example: give one that validates")
+    rules = {key: value for key, value in field.items() if key not in ("description", "examples")}
+    schema = Schema({key: value for key, value in rules.items() if value is not None})
+    for example in examples:
+        if schema.problems(example):
+            yield fault("field-example", name, place, "an example of it does not validate: mend it")
+    if "pattern" in field:
+        if not field.get("x-mustBe"):
+            message = "say with 'x-mustBe' what it must be, or users read a regular expression"
+            yield fault("field-words", name, place, message)
+        pattern = str(field["pattern"])
+        # An output's pattern may be open at its end, where 'maxLength' closes it.
+        if pattern.endswith("$") and not pattern.endswith(r"\$"):
+            message = r"Python's $ lets a trailing line break pass: end the pattern in $(?!\n)"
+            yield fault("pattern-newline", name, place, message)
+
+
+def _globals(tree: Tree) -> Iterator[Finding]:
+    parameters = {entry["name"]: entry for entry in tree.manifest["parameters"]}
+    for number, action in enumerate(tree.manifest["actions"]):
+        fields = tree.documents.get(action["input"], {}).get("properties", {})
+        for name in action["globals"]:
+            place = f"actions[{number}].globals"
+            if not parameters.get(name, {}).get("global"):
+                message = f"'{name}' is no global parameter: declare it, or take it out"
+                yield fault("global-unknown", "connector.json", place, message)
+            elif name not in fields:
+                message = f"'{name}' is no input of {action['name']}: add it to {action['input']}"
+                yield fault("global-input", "connector.json", place, message)
+            elif not _agree(parameters[name], fields[name]):
+                message = f"'{name}' has other rules as parameter than as input: make them agree"
+                yield fault("global-input", action["input"], name, message)
+
+
+def _agree(parameter: Mapping[str, Any], field: Mapping[str, Any]) -> bool:
+    facets = ("type", "pattern", "minimum", "maximum")
+    return all(parameter.get(facet) == field.get(facet) for facet in facets)
+
+
+def _secrets(tree: Tree) -> Iterator[Finding]:
+    for entry in [*tree.manifest["parameters"], *tree.manifest["options"]]:
+        if _SECRET_NAME.search(entry["name"]) and not entry.get("secret"):
+            message = "its name says that it is a secret: make it a parameter with 'secret': true"
+            yield fault("secret-plain", "connector.json", entry["name"], message)
+
+
+def _version(tree: Tree) -> Iterator[Finding]:
+    version = tree.manifest["version"]
+    if not _VERSION.fullmatch(version):
+        yield fault("version", "connector.json", "version", f"'{version}' is no semantic version")
+        return
+    if (
+        changelog_date(tree.files.get("CHANGELOG.md", b"").decode("utf-8", "replace"), version)
+        is None
+    ):
+        message = f"it needs a heading '## [{version}] - ' and the date, as in 2026-01-31"
+        yield fault("changelog", "CHANGELOG.md", "", message)
+
+
+def changelog_date(text: str, version: str) -> str | None:
+    """Return the date (YYYY-MM-DD) that the change log gives a version, or None."""
+    found = re.search(
+        rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)\s*$", text, re.MULTILINE
+    )
+    if not found:
+        return None
+    try:
+        datetime.date.fromisoformat(found[1])
+    except ValueError:
+        return None
+    return found[1]
+
+
+def _icon(tree: Tree) -> Iterator[Finding]:
+    name = tree.manifest["icon"]
+    svg = name.removesuffix(".png") + ".svg"
+    if not (tree.root / svg).is_file():
+        yield fault("icon", svg, "", "the listing needs the icon as SVG too: add it")
+    content = tree.files.get(name)
+    if content is None:
+        if name not in package.CONTENTS:
+            yield fault("icon", name, "", f"the package holds {package.CONTENTS[1]}: use that name")
+        return
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 33:
+        yield fault("icon", name, "", "it is no PNG: export it as PNG")
+        return
+    width, height = struct.unpack(">II", content[16:24])
+    least, most = _ICON_PIXELS
+    if width != height:
+        yield fault("icon", name, "", f"it is {width} by {height} pixels: make it square")
+    if not least <= width <= most:
+        yield fault("icon", name, "", f"it is {width} pixels wide: {least} to {most} will do")
+    if len(content) > _ICON_BYTES:
+        size = math.ceil(len(content) / 1024)
+        yield fault("icon", name, "", f"it is {size} kB: at most {_ICON_BYTES // 1024} kB will do")
+
+
+def _tests(tree: Tree) -> Iterator[Finding]:
+    for action in tree.manifest["actions"]:
+        name = f"tests/actions/test_{action['name']}.py"
+        if not (tree.root / name).is_file():
+            yield fault("test-missing", name, "", f"nothing tests '{action['name']}': add it")
+
+
+def as_json(findings: Iterable[Finding]) -> str:
+    """Write the findings as JSON, for editors and pipelines."""
+    return json.dumps([finding._asdict() for finding in findings], indent=2, ensure_ascii=False)
