@@ -1,11 +1,12 @@
 # make demo    the three actions against a local stand-in for Twilio; no account needed
 # make test    ruff, mypy --strict and pytest
+# make build   the package for a marketplace, its listing and its bill of materials, in dist/
 # make bench   how fast, beside a bare loop and the official library; ratios of one run
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test build bench clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
@@ -15,6 +16,9 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --cov
+
+build: $(VENV)/ready
+	@$(BIN)/python build.py
 
 bench: $(VENV)/ready
 	@$(BIN)/python benchmarks/run.py --json bench.json
