@@ -137,10 +137,12 @@ def _filled(settings: dict[Any, Any], environment: str) -> dict[str, Any]:
             missing.append(match[1])
         return os.environ.get(match[1], "")
 
-    filled = {
-        name: _VARIABLE.sub(fill, value) if isinstance(value, str) else value
-        for name, value in settings.items()
-    }
+    def filled_value(value: Any) -> Any:
+        if isinstance(value, dict):  # an environment may hold one mapping for each connector
+            return {name: filled_value(inner) for name, inner in value.items()}
+        return _VARIABLE.sub(fill, value) if isinstance(value, str) else value
+
+    filled = {name: filled_value(value) for name, value in settings.items()}
     if missing:
         problems = [f"the variable '{name}' is not set" for name in dict.fromkeys(missing)]
         raise InvalidConfiguration(

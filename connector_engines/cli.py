@@ -1,0 +1,243 @@
+"""The engines' command line: run a BPMN process, look at its cases, serve connectors over HTTP."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from connector_runtime import Connector, load, settings
+from connector_runtime.cli import exit_status
+from connector_runtime.errors import ConnectorError, InvalidConfiguration, InvalidInput
+
+if TYPE_CHECKING:
+    from .spiff import Case, Engine
+
+_STOPPED = {"failed": 1, "waiting": 4, "running": 4, "interrupted": 5}
+
+
+def main() -> None:
+    """Run the command line; an expected fault ends it with its message and exit status."""
+    try:
+        cli(standalone_mode=True)
+    except ImportError as error:
+        extra = "proxy" if (error.name or "").startswith("aiohttp") else "spiff"
+        click.echo(
+            f"'{error.name}' is not installed; it comes with the extra [{extra}] of this package.",
+            err=True,
+        )
+        sys.exit(2)
+    except ConnectorError as error:
+        click.echo(str(error), err=True)
+        code = {"INVALID_PROCESS": 2}.get(error.code)
+        sys.exit(code or exit_status(error))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run BPMN processes whose service tasks are connectors' actions.
+
+    Exit status: 0 every case finished, 1 a case failed, 2 wrong input, configuration or process,
+    4 a case still waits, 5 a call was interrupted and may have been carried out.
+    """
+
+
+def _configured(command: Any) -> Any:
+    """Add the options that say which connectors there are, and their settings."""
+    command = click.option("--environment", help="Which environment of the file.")(command)
+    command = click.option("--config", help="A YAML file with 'environments:'.")(command)
+    return click.option(
+        "--connector",
+        "paths",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A connector's folder or package; may be repeated. Without it, this one.",
+    )(command)
+
+
+def _connectors(paths: Iterable[Path]) -> dict[str, Connector]:
+    loaded = [load(path) for path in paths] or [load(Path(__file__).parent.parent)]
+    return {connector.name: connector for connector in loaded}
+
+
+def _settings(
+    connectors: Iterable[str], config: str | None, environment: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return each connector's settings: under its name in the environment, or all of it."""
+    if config is None:
+        if environment is not None:
+            raise InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
+        return {}
+    found = settings.read(config, environment)
+    names = list(connectors)
+    if any(isinstance(value, dict) for value in found.values()):
+        return {name: found.get(name) or {} for name in names}
+    if len(names) > 1:
+        raise InvalidConfiguration(
+            "configuration: with several connectors, the environment must hold one mapping for "
+            f"each: {', '.join(names)}."
+        )
+    return {name: found for name in names}
+
+
+def _watch(case: Case, element: str, name: str, what: str) -> None:
+    click.echo(f"{case.id[:8]}  {name} ({element}): {what}", err=True)
+
+
+def _engine(
+    paths: Iterable[Path],
+    config: str | None,
+    environment: str | None,
+    store: Path | None,
+    quiet: bool,
+) -> Engine:
+    from .spiff import Engine, StoreInUse
+
+    connectors = _connectors(paths)
+    try:
+        return Engine(
+            connectors,
+            _settings(connectors, config, environment),
+            store=store,
+            watch=None if quiet else _watch,
+        )
+    except StoreInUse as error:
+        raise InvalidConfiguration(str(error)) from error
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--data", help="The case's data as JSON, @FILE, or - for standard input.")
+@click.option("--process", help="Which process of the file, where it has several.")
+@click.option("--store", type=click.Path(path_type=Path), help="Keep cases in this SQLite file.")
+@click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
+@_configured
+def run(
+    file: Path,
+    data: str | None,
+    process: str | None,
+    store: Path | None,
+    quiet: bool,
+    paths: tuple[Path, ...],
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """Run one case of a BPMN file and print its data."""
+    with _engine(paths, config, environment, store, quiet) as engine:
+        case = engine.start(file, _data(data), process)
+        _run(engine, [case])
+        click.echo(json.dumps(case.data, indent=2, ensure_ascii=not _unicode()))
+        _finish([case])
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text")
+def cases(store: Path, form: str) -> None:
+    """List the cases of a store, also while another process runs them."""
+    from .spiff.store import listing
+
+    try:
+        for case in listing(store):
+            error = json.loads(case["error"]) if case["error"] else None
+            if form == "jsonl":
+                click.echo(json.dumps({**case, "error": error}))
+                continue
+            started = datetime.datetime.fromtimestamp(case["started"]).astimezone()
+            reason = f"  {error['message']}" if error else ""
+            stamp = started.isoformat(sep=" ", timespec="seconds")
+            click.echo(f"{case['id']}  {case['status']:<11}  {stamp}  {case['name']}{reason}")
+    except (FileNotFoundError, ValueError) as error:
+        raise InvalidInput(f"{error}.") from error
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--retry", multiple=True, metavar="CASE", help="Let this stopped case try again.")
+@click.option(
+    "--settle",
+    nargs=2,
+    multiple=True,
+    metavar="CASE OUTPUT",
+    help="Give the output (JSON) of the call that this case stands still at.",
+)
+@click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
+@_configured
+def resume(
+    store: Path,
+    retry: tuple[str, ...],
+    settle: tuple[tuple[str, str], ...],
+    quiet: bool,
+    paths: tuple[Path, ...],
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """Go on with the unfinished cases of a store.
+
+    A call that was under way when its process ended is made again only if that does no harm;
+    otherwise its case stays interrupted until it is named with --retry or --settle.
+    """
+    if not store.is_file():
+        raise InvalidInput(f"{store}: there is no such store of cases.")
+    with _engine(paths, config, environment, store, quiet) as engine:
+        found = {case.id: case for case in engine.resume()}
+        for case_id in retry:
+            _named(found, case_id).retry()
+        for case_id, output in settle:
+            _named(found, case_id).settle(_data(output))
+        _run(engine, found.values())
+        _finish(found.values())
+
+
+def _named(found: dict[str, Case], case_id: str) -> Case:
+    if case_id not in found:
+        raise InvalidInput(f"there is no unfinished case '{case_id}'.")
+    return found[case_id]
+
+
+def _run(engine: Engine, chosen: Iterable[Case]) -> None:
+    try:
+        engine.run(chosen)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; what was under way has ended and is kept.", err=True)
+        sys.exit(130)
+
+
+def _finish(chosen: Iterable[Case]) -> None:
+    """Say what stopped the cases that stopped, and end with the gravest of their statuses."""
+    status = 0
+    for case in chosen:
+        code = _STOPPED.get(case.status, 0)
+        if code:
+            reason = f": {case.error['message']}" if case.error else ""
+            click.echo(f"{case.id}  {case.status}{reason}", err=True)
+        status = max(status, code)
+    if status:
+        sys.exit(status)
+
+
+def _data(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        found = json.loads(text)
+    except OSError as error:
+        raise InvalidInput(f"the data can't be read: {error.strerror}.") from error
+    except ValueError:  # not chained: it keeps the text, which may hold a number
+        raise InvalidInput("the data is not valid JSON; give an object, @FILE or -.") from None
+    if not isinstance(found, dict):
+        raise InvalidInput("the data must be a JSON object.")
+    return found
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")

@@ -1,0 +1,707 @@
+"""Runs BPMN cases: one thread drives them, a pool of threads makes their calls.
+
+What happens inside a process costs no I/O and can be done again; a call can not. So the state of a
+case is committed right before each call begins and as soon as it ends, and a process that is killed
+in between finds the call marked as under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import logging
+import queue
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from SpiffWorkflow.bpmn import BpmnWorkflow
+from SpiffWorkflow.bpmn.serializer import BpmnWorkflowSerializer
+from SpiffWorkflow.bpmn.serializer.default.workflow import BpmnWorkflowConverter, WorkflowConverter
+from SpiffWorkflow.bpmn.serializer.helpers import DefaultRegistry
+from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
+from SpiffWorkflow.exceptions import SpiffWorkflowException
+from SpiffWorkflow.spiff.serializer.config import SPIFF_CONFIG
+from SpiffWorkflow.spiff.serializer.task_spec import ServiceTaskConverter
+from SpiffWorkflow.spiff.specs.defaults import ServiceTask
+from SpiffWorkflow.util.task import TaskState
+
+from connector_runtime import Connection, Connector
+from connector_runtime.errors import ConnectorError, InvalidInput
+
+from . import process as processes
+from .process import Process
+from .store import Row, Store
+from .task import CALL, ConnectorTask, Scripts, inputs, throw
+
+log = logging.getLogger("connector_engines.spiff")
+
+_FORMAT = 1
+_AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
+Watch = Callable[["Case", str, str, str], None]
+
+
+class CaseStopped(ConnectorError):
+    """A case that can't go on by itself: `code` and `task` say of what, `case` is kept as it is."""
+
+    def __init__(self, case: Case) -> None:
+        error = case.error or {}
+        super().__init__(error.get("message", ""), problems=error.get("problems", ()))
+        self.case = case
+        self.code = error.get("code", "INTERRUPTED")
+        self.outcome = error.get("outcome", "unknown")
+        self.task: str | None = error.get("task")
+
+
+class Case:
+    """One run of a process. `Engine.start`, `resume` and `load_case` make them.
+
+    id        its name for ever
+    process   the process it follows
+    workflow  SpiffWorkflow's own object, for what this class does not offer
+    error     why it stopped: the failed call's `ConnectorError.to_dict()`, and `task`
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        case_id: str,
+        process: Process,
+        workflow: Any,
+        error: dict[str, Any] | None = None,
+    ) -> None:
+        self.id = case_id
+        self.process = process
+        self.workflow = workflow
+        self.error = error
+        self._engine = engine
+        self._lock = threading.RLock()
+        self._driven = False
+        self._scripts = Scripts()
+        workflow.script_engine = self._scripts
+        started = workflow.get_tasks(state=TaskState.STARTED, spec_class=ConnectorTask)
+        self._calls = {task.id: task for task in started}
+
+    def __repr__(self) -> str:
+        return f"<Case {self.id} of {self.process.name}: {self.status}>"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data of the process: where it ended, or where it stands."""
+        last = self.workflow.last_task
+        found = self.workflow.data if self.workflow.completed or last is None else last.data
+        return {name: value for name, value in found.items() if name != "data_objects"}
+
+    @property
+    def status(self) -> str:
+        """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
+        "interrupted": a call was under way when its process was killed."""
+        if self.workflow.completed:
+            return "finished"
+        if self.error is not None:
+            return "failed"
+        records = [task.internal_data[CALL] for task in self._calls.values()]
+        if any(record.get("interrupted") for record in records):
+            return "interrupted"
+        ready = self.workflow.get_next_task(state=TaskState.READY, manual=False)
+        return "running" if records or ready is not None else "waiting"
+
+    def run(self) -> None:
+        """Run until the case is finished, or waits for something that only others can give.
+
+        It sleeps while a timer runs. Raise CaseStopped when it failed or was interrupted; what was
+        reached stays, and `retry` lets it go on.
+        """
+        self._engine.run([self])
+        if self.status in ("failed", "interrupted"):
+            raise CaseStopped(self)
+
+    def save(self) -> str:
+        """Return the whole case as text for `Engine.load_case`. No secret is in it; its data is."""
+        with self._lock:
+            saved = {
+                "format": _FORMAT,
+                "id": self.id,
+                "definition": json.loads(self._engine._definition(self.process)),
+                "state": json.loads(self._engine._state(self)),
+                "error": self.error,
+            }
+        return json.dumps(saved)
+
+    def retry(self) -> None:
+        """Let a stopped case try again what stopped it, also a call that may have been carried out.
+
+        For an interrupted send, look first whether the message went out; if so, `settle` it.
+        """
+        with self._lock:
+            self._check_idle()
+            self.error = None
+            for task in self._calls.values():
+                task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
+            for task in self.workflow.get_tasks(state=TaskState.ERROR):
+                if task.internal_data.get(CALL, {}).get("done"):
+                    # The call itself went well, and must not be made again: only what came after.
+                    task._set_state(TaskState.STARTED)
+                    self._complete(task)
+                else:
+                    self.workflow.reset_from_task_id(task.id)
+            self._engine._commit([self])
+
+    def settle(self, output: Mapping[str, Any], element: str | None = None) -> None:
+        """Give the output of a call that failed or was interrupted, found out by other means.
+
+        `element` is the service task's id, where several stand still. Raise InvalidInput unless
+        `output` is what the action returns.
+        """
+        with self._lock:
+            self._check_idle()
+            stopped = [
+                task
+                for task in self._calls.values()
+                if element in (None, task.task_spec.bpmn_id)
+                and {"interrupted", "failed"} & task.internal_data[CALL].keys()
+            ]
+            if len(stopped) != 1:
+                raise InvalidInput(
+                    f"{len(stopped)} service tasks stand still: name the one to settle."
+                )
+            task = stopped[0]
+            _, action = self._engine._action(task)
+            problems = action.output.problems(dict(output))
+            if problems:
+                raise InvalidInput(
+                    f"{action.name} output: {'; '.join(problems)}.", problems=problems
+                )
+            self.error = None
+            self._succeed(task, dict(output))
+            self._engine._commit([self])
+
+    def _check_idle(self) -> None:
+        if self._driven:
+            raise RuntimeError(f"case {self.id} is running")
+
+    def _advance(self) -> None:
+        """Run all that stays inside the process."""
+        if self.error is not None or self.workflow.completed:
+            return
+
+        def seen(task: Any) -> None:
+            if task.state != TaskState.STARTED:
+                self._engine._watched(self, task)
+
+        try:
+            while True:
+                self.workflow.do_engine_steps(did_complete_task=seen)
+                if self.workflow.get_next_task(state=TaskState.READY, manual=False) is None:
+                    break
+        # Expressions may raise anything, and SpiffWorkflow raises plain Exception for a wrong
+        # duration: it is this case that stops, not the others.
+        except Exception as error:  # noqa: BLE001
+            self._fail(getattr(error, "task", None), error)
+        for task in self._scripts.begun:
+            if task.state == TaskState.STARTED:
+                self._calls[task.id] = task
+        self._scripts.begun.clear()
+        for task in [task for task in self._calls.values() if task.state != TaskState.STARTED]:
+            if not task.internal_data.get(CALL, {}).get("underway"):
+                del self._calls[task.id]
+
+    def _wanted(self, now: float) -> list[Any]:
+        """Return the service tasks whose call may begin."""
+        if self.error is not None:
+            return []
+        return [
+            task
+            for task in self._calls.values()
+            if not {"interrupted", "failed"} & task.internal_data[CALL].keys()
+            and not task.internal_data[CALL]["underway"]
+            and task.internal_data[CALL]["due"] <= now
+        ]
+
+    def _due(self) -> float | None:
+        """Return the moment at which something happens by itself."""
+        if self.error is not None or self.workflow.completed:
+            return None
+        moments = [
+            task.internal_data[CALL]["due"]
+            for task in self._calls.values()
+            if not {"interrupted", "failed"} & task.internal_data[CALL].keys()
+            and not task.internal_data[CALL]["underway"]
+        ]
+        for task in self.workflow.event_manager.tasks.values():
+            value = task.internal_data.get("event_value")
+            if isinstance(value, dict):
+                value = value["next"] if value["cycles"] else None
+            if isinstance(value, str):
+                moment = TimerEventDefinition.parse_time_or_duration(value)
+                if isinstance(moment, datetime):
+                    moments.append(moment.timestamp() + _AFTER_SECONDS)
+        return min(moments, default=None)
+
+    def _succeed(self, task: Any, output: dict[str, Any]) -> None:
+        if task.state != TaskState.STARTED:
+            self._late(task, output)
+            return
+        self._calls.pop(task.id, None)
+        task.internal_data[CALL] = {"done": True}
+        task.data[task.task_spec.result_variable] = output
+        self._complete(task)
+
+    def _complete(self, task: Any) -> None:
+        try:
+            task.complete()
+        except SpiffWorkflowException as error:  # of its post-script, or of what comes next
+            self._fail(task, error)
+        else:
+            del task.internal_data[CALL]
+            self._engine._watched(self, task)
+
+    def _refuse(self, task: Any, error: ConnectorError) -> None:
+        """Repeat a failed call, hand its error to the process, or stop the case, in this order."""
+        if task.state != TaskState.STARTED:
+            self._late(task, error.to_dict())
+            return
+        record, spec = task.internal_data[CALL], task.task_spec
+        if error.retryable and record["attempts"] <= (spec.retries or 0):
+            base = 1 if spec.retry_backoff_base is None else spec.retry_backoff_base
+            pause = max(base ** record["attempts"], error.retry_after_seconds or 0)
+            record["due"] = time.time() + pause
+            self._engine._watched(self, task, f"{error.code}, again in {pause:g} s")
+            return
+        self._calls.pop(task.id, None)
+        try:
+            caught = throw(task, error)
+        except SpiffWorkflowException as fault:
+            self._fail(task, fault)
+            return
+        if caught:
+            self._engine._watched(self, task, error.code)
+            return
+        self._calls[task.id] = task
+        record["failed"] = True
+        self._fail(task, error)
+
+    def _fail(self, task: Any, error: Exception) -> None:
+        """Stop the case; the first reason is kept."""
+        where = f"'{self.process.name}'"
+        element = None
+        if task is not None:
+            element = task.task_spec.bpmn_id or task.task_spec.name
+            name = getattr(task.task_spec, "bpmn_name", None)
+            where = f"'{name}' ({element})" if name else f"'{element}'"
+            self._engine._watched(self, task, getattr(error, "code", "failed"))
+        known = error.to_dict() if isinstance(error, ConnectorError) else {"code": "PROCESS_FAULT"}
+        if self.error is None:
+            reason = str(error) or type(error).__name__
+            message = f"{self.process.file}: {where}: {reason}"
+            self.error = {**known, "message": message, "task": element}
+
+    def _late(self, task: Any, result: dict[str, Any]) -> None:
+        """Keep the result of a call whose task the process has left in the meantime."""
+        self._calls.pop(task.id, None)
+        task.internal_data[CALL] = {"late": result}
+        log.warning(
+            "case %s: the call of '%s' ended after the process had left it; kept with the task",
+            self.id,
+            task.task_spec.bpmn_id,
+        )
+
+
+class Engine:
+    """Connectors with the settings of one environment, and the cases that use them.
+
+    `connectors` and `settings` go by the name that a service task puts before the slash. `store` is
+    a path for SQLite. At most `threads` calls are under way at once. `watch(case, element id, name,
+    what happened)` is called from the driving thread. Use it as a context manager, or `close` it.
+    Raise InvalidConfiguration, or StoreInUse.
+    """
+
+    def __init__(
+        self,
+        connectors: Mapping[str, Connector],
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        store: str | Path | None = None,
+        threads: int = 8,
+        watch: Watch | None = None,
+    ) -> None:
+        self.connectors = dict(connectors)
+        self._settings = {name: (settings or {}).get(name, {}) for name in self.connectors}
+        self._watch = watch
+        self._registry = _registry()
+        self._encoder = BpmnWorkflowSerializer(self._registry)._encoder_cls
+        self._processes: dict[str, Process] = {}
+        self._definitions: dict[str, str] = {}
+        self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
+        self._slots = threading.Semaphore(threads)
+        self._drivers: set[queue.SimpleQueue[Future[Any] | None]] = set()
+        self._lock = threading.Lock()
+        with contextlib.ExitStack() as undo:
+            self._connections: dict[str, Connection] = {
+                name: undo.enter_context(connector.connect(self._settings[name]))
+                for name, connector in self.connectors.items()
+            }
+            self._store = Store(Path(store)) if store is not None else None
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
+            undo.pop_all()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the calls that are under way, then let go of connections and store."""
+        self._pool.shutdown(wait=True)
+        for connection in self._connections.values():
+            connection.close()
+        if self._store is not None:
+            self._store.close()
+
+    def read(self, path: str | Path, process: str | None = None) -> Process:
+        """Read and check a BPMN file without starting a case. Raise InvalidProcess."""
+        return processes.read(Path(path), self.connectors, self._settings, process)
+
+    def start(
+        self,
+        path: str | Path | Process,
+        data: Mapping[str, Any] | None = None,
+        process: str | None = None,
+    ) -> Case:
+        """Make a case of a BPMN file's process, with this data at its start; nothing runs yet.
+
+        Raise InvalidProcess, or InvalidInput where `data` is no JSON.
+        """
+        found = path if isinstance(path, Process) else self.read(path, process)
+        known = self._processes.setdefault(found.key, found)
+        workflow = BpmnWorkflow(known.spec, known.subprocesses)
+        workflow.task_tree.data.update(_copied(data or {}))
+        for task in workflow.get_tasks(state=TaskState.READY):
+            task.data.update(_copied(data or {}))
+        case = Case(self, uuid.uuid4().hex, known, workflow)
+        self._keep(case)
+        return case
+
+    def load_case(self, text: str) -> Case:
+        """Make a case of what `Case.save` returned. The text holds expressions: it is code.
+
+        Raise ValueError where it is no saved case, or one that is open or in the store already.
+        """
+        try:
+            saved = json.loads(text)
+            if saved["format"] != _FORMAT:
+                raise ValueError("another format")
+            definition = json.dumps(saved["definition"])
+            process = self._process(saved["definition"]["key"], definition)
+            case_id, error, state = str(saved["id"]), saved["error"], saved["state"]
+        except (KeyError, TypeError, ValueError) as fault:
+            raise ValueError(f"this text is no saved case ({fault})") from fault
+        if case_id in self._open or (self._store is not None and self._store.has(case_id)):
+            raise ValueError(f"case {case_id} is here already, and would do everything twice")
+        case = self._restored(case_id, process, state, error)
+        self._keep(case)
+        return case
+
+    def resume(self) -> list[Case]:
+        """Return the unfinished cases of the store, ready to `run`, open ones included."""
+        if self._store is None:
+            return []
+        cases = []
+        for row in self._store.unfinished():
+            case = self._open.get(row.id)
+            if case is None:
+                process = self._processes.get(row.process) or self._process(
+                    row.process, self._store.process(row.process)
+                )
+                error = json.loads(row.error) if row.error else None
+                case = self._restored(row.id, process, json.loads(row.state), error)
+                self._open[row.id] = case
+            cases.append(case)
+        return cases
+
+    def run(self, cases: Iterable[Case]) -> None:
+        """Run cases until none of them can go on by itself; it sleeps while only timers run.
+
+        Nothing is raised for a case that fails or was interrupted: see its `status` and `error`.
+        When it is interrupted itself (Ctrl-C), calls that are under way are waited for and kept.
+        """
+        chosen = list(dict.fromkeys(cases))
+        with self._lock:
+            for case in chosen:
+                case._check_idle()
+            for case in chosen:
+                case._driven = True
+        try:
+            _Driver(self, chosen).run()
+        finally:
+            for case in chosen:
+                case._driven = False
+
+    def _keep(self, case: Case) -> None:
+        self._open[case.id] = case
+        self._commit([case])
+
+    def _commit(self, cases: Iterable[Case]) -> None:
+        """Write the state of these cases to the store, if there is one, in one transaction."""
+        if self._store is None:
+            return
+        rows = []
+        for case in cases:
+            with case._lock:
+                try:
+                    state = self._state(case)
+                except (TypeError, ValueError, RecursionError) as error:
+                    # What was kept last stays, which knows every call that was under way.
+                    case._fail(case.workflow.last_task, error)
+                    log.error("case %s: its data can't be saved, so it was stopped", case.id)
+                    continue
+                key = case.process.key
+                if key not in self._definitions:
+                    self._store.put_process(key, self._definition(case.process))
+                error_text = json.dumps(case.error) if case.error else None
+                rows.append(Row(case.id, key, case.process.name, case.status, state, error_text))
+        if rows:
+            self._store.put(rows)
+
+    def _definition(self, process: Process) -> str:
+        """Return the process as text, so that a case goes on as it began when its file changes."""
+        if process.key not in self._definitions:
+            dictionary = {
+                "key": process.key,
+                "name": process.name,
+                "file": process.file,
+                "spec": process.spec,
+                "subprocesses": process.subprocesses,
+            }
+            self._definitions[process.key] = json.dumps(dictionary, cls=self._encoder)
+        return self._definitions[process.key]
+
+    def _process(self, key: str, definition: str) -> Process:
+        if key not in self._processes:
+            found = json.loads(definition)
+            self._processes[key] = Process(
+                key,
+                found["name"],
+                found["file"],
+                self._registry.restore(found["spec"]),
+                self._registry.restore(found["subprocesses"]),
+            )
+            self._definitions[key] = definition
+            if self._store is not None:
+                self._store.put_process(key, definition)
+        return self._processes[key]
+
+    def _state(self, case: Case) -> str:
+        return json.dumps(self._registry.convert(case.workflow), cls=self._encoder)
+
+    def _restored(
+        self, case_id: str, process: Process, state: dict[str, Any], error: dict[str, Any] | None
+    ) -> Case:
+        state = {**state, "spec": process.spec, "subprocess_specs": process.subprocesses}
+        case = Case(self, case_id, process, self._registry.restore(state), error)
+        for task in case._calls.values():
+            record = task.internal_data[CALL]
+            if record["underway"]:
+                record["underway"] = False
+                if not self._action(task)[1].repeatable:
+                    record["interrupted"] = True
+        return case
+
+    def _action(self, task: Any) -> tuple[Connection, Any]:
+        name, _, action = task.task_spec.operation_name.partition("/")
+        if name not in self._connections:
+            raise InvalidInput(f"the connector '{name}' is not loaded.")
+        return self._connections[name], self.connectors[name].action(action)
+
+    def _watched(self, case: Case, task: Any, what: str = "done") -> None:
+        if self._watch is not None and task.task_spec.bpmn_id:
+            element = task.task_spec.bpmn_id
+            self._watch(case, element, task.task_spec.bpmn_name or element, what)
+
+
+class _Driver:
+    """One call of `Engine.run`: its cases, what they want, what is under way, what is due."""
+
+    def __init__(self, engine: Engine, cases: Iterable[Case]) -> None:
+        self.engine = engine
+        self.fresh = deque(cases)  # to advance
+        self.wanted: deque[tuple[Case, Any]] = deque()
+        self.underway: dict[Future[Any], tuple[Case, Any]] = {}
+        self.due: list[tuple[float, int, Case]] = []
+        self.signals: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        with self.engine._lock:
+            self.engine._drivers.add(self.signals)
+        try:
+            while self._step():
+                self._wait()
+        except BaseException:
+            self._land()
+            raise
+        finally:
+            with self.engine._lock:
+                self.engine._drivers.discard(self.signals)
+
+    def _step(self) -> bool:
+        """Advance what can be, commit it, begin the calls there is room for; is there more?"""
+        changed = dict.fromkeys(self.fresh)
+        while self.fresh:
+            case = self.fresh.popleft()
+            with case._lock:
+                case._advance()
+                pending = {task.id for each, task in self.wanted if each is case}
+                wanted = case._wanted(time.time())
+                self.wanted += [(case, task) for task in wanted if task.id not in pending]
+                due = case._due()
+            if due is not None:
+                heapq.heappush(self.due, (due, id(case), case))
+        beginning = []
+        while self.wanted and self.engine._slots.acquire(blocking=False):
+            case, task = self.wanted.popleft()
+            changed[case] = None
+            begun = self._begun(case, task)
+            if begun is None:
+                self.engine._slots.release()
+            else:
+                beginning.append((case, task, begun))
+        self.engine._commit(changed)
+        for case, task, call in beginning:
+            future = self.engine._pool.submit(self._call, *call)
+            self.underway[future] = (case, task)
+            future.add_done_callback(self.signals.put)
+        return bool(self.underway or self.wanted or self.due or self.fresh)
+
+    def _begun(self, case: Case, task: Any) -> tuple[Connection, str, dict[str, Any]] | None:
+        """Mark a call as under way and return it, or None where it can't be made."""
+        with case._lock:
+            if task not in case._wanted(time.time()) or task.state != TaskState.STARTED:
+                return None
+            try:
+                connection, action = self.engine._action(task)
+                given = inputs(task)
+            except ConnectorError as error:
+                case._refuse(task, error)
+                self.fresh.append(case)
+                return None
+            except SpiffWorkflowException as error:
+                task.internal_data[CALL]["failed"] = True
+                case._fail(task, error)
+                return None
+            record = task.internal_data[CALL]
+            record["underway"] = True
+            record["attempts"] += 1
+            self.engine._watched(case, task, "begins")
+            return connection, action.name, given
+
+    def _call(
+        self, connection: Connection, action: str, given: dict[str, Any]
+    ) -> dict[str, Any] | ConnectorError:
+        try:
+            return connection.run(action, given)
+        except ConnectorError as error:
+            return error
+        finally:
+            self.engine._slots.release()
+            with self.engine._lock:
+                others = [each for each in self.engine._drivers if each is not self.signals]
+            for signals in others:
+                signals.put(None)  # there is room for a call of theirs
+
+    def _wait(self) -> None:
+        """Wait for a call to end, for room, or for the next moment; take all there is."""
+        now = time.time()
+        timeout = max(self.due[0][0] - now, 0) if self.due else None
+        if self.fresh:
+            timeout = 0
+        with contextlib.suppress(queue.Empty):
+            self._take(self.signals.get(timeout=timeout))
+            while True:
+                self._take(self.signals.get_nowait())
+        now = time.time()
+        while self.due and self.due[0][0] <= now:
+            case = heapq.heappop(self.due)[2]
+            if case not in self.fresh:
+                self.fresh.append(case)
+
+    def _take(self, future: Future[Any] | None) -> None:
+        if future is None or future not in self.underway:
+            return
+        case, task = self.underway.pop(future)
+        result = future.result()
+        with case._lock:
+            task.internal_data[CALL]["underway"] = False
+            if isinstance(result, ConnectorError):
+                case._refuse(task, result)
+            else:
+                case._succeed(task, result)
+        if case not in self.fresh:
+            self.fresh.append(case)
+
+    def _land(self) -> None:
+        """End in order what is under way: none is lost, and none that never began is in doubt."""
+        changed = dict.fromkeys(case for case, _ in self.underway.values())
+        for future, (case, task) in list(self.underway.items()):
+            if future.cancel():
+                with case._lock:
+                    record = task.internal_data[CALL]
+                    record["underway"] = False
+                    record["attempts"] -= 1
+                del self.underway[future]
+                self.engine._slots.release()
+        for future in list(self.underway):
+            if future.exception() is None:
+                self._take(future)
+        self.engine._commit(changed)
+
+
+class _State(BpmnWorkflowConverter):  # type: ignore[misc]
+    """Leaves the specifications out of a case's state: they are kept once for all cases."""
+
+    def to_dict(self, workflow: Any) -> dict[str, Any]:
+        state: dict[str, Any] = WorkflowConverter.to_dict(self, workflow)
+        state["subprocesses"] = self.mapping_to_dict(workflow.subprocesses)
+        state["bpmn_events"] = self.registry.convert(workflow.bpmn_events)
+        return state
+
+
+def _registry() -> Any:
+    config = {**SPIFF_CONFIG, BpmnWorkflow: _State, ConnectorTask: ServiceTaskConverter}
+    del config[ServiceTask]
+    registry = BpmnWorkflowSerializer.configure(config, DefaultRegistry())
+    registry._encoder_mode = True  # leaves the walk through the data to the JSON encoder
+    return registry
+
+
+def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a case's first data by way of JSON, which is what it must be."""
+    try:
+        copied: dict[str, Any] = json.loads(json.dumps(dict(data), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"the data of a case must be JSON ({error}).") from error
+    if any("typename" in found for found in _objects(copied)):
+        raise InvalidInput("the name 'typename' is SpiffWorkflow's own: name the field otherwise.")
+    return copied
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        yield from _objects(item)

@@ -1,0 +1,189 @@
+"""A BPMN file: read without trust in its XML, and refused whole before any case starts.
+
+Its expressions are Python, as in everything made for SpiffWorkflow: a process from a stranger is
+code from a stranger, and only its XML is defended against here.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lxml import etree
+from SpiffWorkflow.bpmn.parser.BpmnParser import full_tag
+from SpiffWorkflow.bpmn.parser.ValidationException import ValidationException
+from SpiffWorkflow.exceptions import SpiffWorkflowException
+from SpiffWorkflow.spiff.parser.process import VALIDATOR, SpiffBpmnParser
+from SpiffWorkflow.spiff.parser.task_spec import ServiceTaskParser
+
+from connector_runtime import Connector
+from connector_runtime.errors import ConnectorError
+
+from .task import ConnectorTask
+
+_NAMES = {
+    "bpmn": "http://www.omg.org/spec/BPMN/20100524/MODEL",
+    "spiffworkflow": "http://spiffworkflow.org/bpmn/schema/1.0/core",
+}
+_MOST_BYTES = 4 * 1024**2
+
+
+class InvalidProcess(ConnectorError):
+    """A BPMN file that can't be run: `problems` has every reason with its element's id."""
+
+    code = "INVALID_PROCESS"
+
+
+class Process(NamedTuple):
+    """A process that can be run. `key` names exactly this definition, whatever its file is called.
+
+    `spec` and `subprocesses` are SpiffWorkflow's specifications, shared by all its cases.
+    """
+
+    key: str
+    name: str
+    file: str
+    spec: Any
+    subprocesses: dict[str, Any]
+
+
+class _Parser(SpiffBpmnParser):  # type: ignore[misc]  # SpiffWorkflow has no types
+    OVERRIDE_PARSER_CLASSES = {  # noqa: RUF012 - how SpiffWorkflow is extended
+        **SpiffBpmnParser.OVERRIDE_PARSER_CLASSES,
+        full_tag("serviceTask"): (ServiceTaskParser, ConnectorTask),
+    }
+
+
+def read(
+    path: Path,
+    connectors: Mapping[str, Connector],
+    settings: Mapping[str, Mapping[str, Any]],
+    process_id: str | None = None,
+) -> Process:
+    """Read one process of a BPMN file and check all that can be known before it runs.
+
+    `settings` say which global parameters fill inputs that no task gives. `process_id` is needed
+    where the file has several executable processes. Raise InvalidProcess with every problem.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
+    tree = _tree(path, content)
+    problems = [*_operators(tree, connectors, settings), *_expressions(tree)]
+    if problems:
+        raise InvalidProcess(f"{path}: {'; '.join(problems)}.", problems=problems)
+    parser = _Parser(validator=VALIDATOR)
+    try:
+        parser.add_bpmn_xml(tree, str(path))
+        chosen = _chosen(path, sorted(parser.get_process_ids()), process_id)
+        spec = parser.get_spec(chosen)
+        subprocesses = parser.get_subprocess_specs(chosen)
+    except ValidationException as error:
+        where = f"'{error.id}': " if error.id else f"line {error.line_number}: "
+        where = where if error.id or error.line_number else ""
+        reason = " ".join(str(error.args[0]).split()).rstrip(".")
+        raise InvalidProcess(f"{path}: {where}{reason}.", problems=[f"{where}{reason}"]) from error
+    except SpiffWorkflowException as error:
+        raise InvalidProcess(f"{path}: {error}.", problems=[str(error)]) from error
+    key = hashlib.sha256(content + chosen.encode()).hexdigest()
+    return Process(key, chosen, path.name, spec, subprocesses)
+
+
+def _tree(path: Path, content: bytes) -> Any:
+    if len(content) > _MOST_BYTES:
+        raise InvalidProcess(f"{path}: it is larger than {_MOST_BYTES} bytes.")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        tree = etree.ElementTree(etree.fromstring(content, parser))
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise InvalidProcess(f"{path}: it is not well-formed XML ({error}).") from error
+    if tree.docinfo.internalDTD is not None or tree.docinfo.doctype:
+        raise InvalidProcess(
+            f"{path}: it has a DOCTYPE, which BPMN does not need and entities could abuse."
+        )
+    if tree.getroot().tag != full_tag("definitions"):
+        raise InvalidProcess(f"{path}: it is no BPMN 2.0 file: its root is no 'definitions'.")
+    return tree
+
+
+def _chosen(path: Path, found: Sequence[str], asked: str | None) -> str:
+    if asked is None and len(found) == 1:
+        return found[0]
+    if asked in found:
+        return str(asked)
+    listed = ", ".join(found) or "none"
+    wanted = f"has no executable process '{asked}'" if asked else "must have one to choose"
+    raise InvalidProcess(f"{path}: it {wanted}; executable processes in it: {listed}.")
+
+
+def _operators(
+    tree: Any, connectors: Mapping[str, Connector], settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Check every service task against the connectors: what it calls, and with which inputs."""
+    for task in tree.iterfind(".//bpmn:serviceTask", _NAMES):
+        where = f"'{task.get('id')}'"
+        operator = task.find("bpmn:extensionElements/spiffworkflow:serviceTaskOperator", _NAMES)
+        if operator is None:
+            yield f"{where} has no spiffworkflow:serviceTaskOperator: choose a connector's action"
+            continue
+        connector_name, slash, action_name = (operator.get("id") or "").partition("/")
+        if not slash:
+            yield f"{where} calls '{connector_name}', which must be connector/action"
+            continue
+        connector = connectors.get(connector_name)
+        if connector is None:
+            known = ", ".join(connectors) or "none"
+            yield f"{where} calls the connector '{connector_name}', which is not loaded ({known})"
+            continue
+        action = connector.actions.get(action_name)
+        if action is None:
+            known = ", ".join(connector.actions)
+            yield f"{where} calls '{connector_name}/{action_name}'; its actions are {known}"
+            continue
+        entries = operator.findall("spiffworkflow:parameters/spiffworkflow:parameter", _NAMES)
+        given = {entry.get("id"): (entry.get("value") or "").strip() for entry in entries}
+        schema = action.input_schema
+        for name in given:
+            if name not in schema["properties"]:
+                yield f"{where} gives '{name}', which is no input of {action_name}"
+        for name in schema.get("required", ()):
+            filled = name in action.globals and settings[connector_name].get(name)
+            if not given.get(name) and not filled:
+                hint = (
+                    f", and no global parameter '{name}' is set" if name in action.globals else ""
+                )
+                yield f"{where} does not give '{name}', which {action_name} requires{hint}"
+        for name, value in given.items():
+            if value:
+                yield from _syntax(f"{where} parameter '{name}'", value, "eval")
+        retry = operator.find("spiffworkflow:retry", _NAMES)
+        for attribute in ("retries", "backoff_base") if retry is not None else ():
+            text = retry.get(attribute, "1")
+            if not (text.isascii() and text.isdigit() and int(text) <= 100):
+                yield f"{where} retry '{attribute}' must be a whole number from 0 to 100"
+
+
+def _expressions(tree: Any) -> Iterator[str]:
+    """Check that what will be evaluated is Python at all."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "bpmn:script": lambda element: element.getparent(),
+        "spiffworkflow:preScript": lambda element: element.getparent().getparent(),
+        "spiffworkflow:postScript": lambda element: element.getparent().getparent(),
+        "bpmn:conditionExpression": lambda element: element.getparent(),
+    }
+    for kind, owner in kinds.items():
+        mode = "eval" if kind == "bpmn:conditionExpression" else "exec"
+        for element in tree.iterfind(f".//{kind}", _NAMES):
+            name = kind.partition(":")[2]
+            yield from _syntax(f"'{owner(element).get('id')}' {name}", element.text or "", mode)
+
+
+def _syntax(where: str, text: str, mode: str) -> Iterator[str]:
+    try:
+        ast.parse(text.strip() if mode == "eval" else text, mode=mode)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        yield f"{where} is not valid Python ({getattr(error, 'msg', error)})"

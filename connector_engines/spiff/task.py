@@ -1,0 +1,90 @@
+"""The service task: it never calls anything itself, but asks the engine for the call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from SpiffWorkflow.bpmn import BpmnEvent
+from SpiffWorkflow.bpmn.script_engine import PythonScriptEngine, TaskDataEnvironment
+from SpiffWorkflow.bpmn.specs.control import BoundaryEventSplit
+from SpiffWorkflow.bpmn.specs.mixins.events.intermediate_event import BoundaryEvent
+from SpiffWorkflow.spiff.specs.defaults import ServiceTask
+from SpiffWorkflow.spiff.specs.event_definitions import ErrorEventDefinition
+
+from connector_runtime.errors import ConnectorError
+
+CALL = "connector_call"  # a task's own record of its call, saved with the case
+
+# What an expression may use beside the data of its case. It keeps honest people from accidents, and
+# dishonest ones from nothing: Python can't be locked in that way.
+_BUILTINS: tuple[Any, ...] = (
+    *(abs, all, any, bool, dict, divmod, enumerate, filter, float, format, frozenset, int),
+    *(isinstance, len, list, map, max, min, next, range, repr, reversed, round, set, slice),
+    *(sorted, str, sum, tuple, zip, ArithmeticError, Exception, IndexError, KeyError),
+    *(LookupError, NameError, TypeError, ValueError, ZeroDivisionError),
+)
+
+
+class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no types
+    """A service task whose operator is `connector/action`."""
+
+    def _execute(self, task: Any) -> None:
+        """Leave the task started: None says that it is not done yet."""
+        task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
+        task.workflow.script_engine.begun.append(task)
+
+
+class Scripts(PythonScriptEngine):  # type: ignore[misc]
+    """Evaluates the expressions of a case with a few built-in functions, and no import.
+
+    `begun` collects the service tasks that ask for their call.
+    """
+
+    def __init__(self) -> None:
+        allowed = {each.__name__: each for each in _BUILTINS}
+        super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
+        self.begun: list[Any] = []
+
+
+def inputs(task: Any) -> dict[str, Any]:
+    """Evaluate a service task's parameters. Raise SpiffWorkflow's WorkflowTaskException."""
+    evaluated = task.task_spec.evaluate_params(task)
+    return {name: parameter["value"] for name, parameter in evaluated.items()}
+
+
+def throw(task: Any, error: ConnectorError) -> bool:
+    """Hand an error to the boundary event that is attached for it, and tell whether there was one.
+
+    BPMN's rule: the nearest activity around the failed one wins, and on one activity the event for
+    this very code before the one for all.
+    """
+    definition = ErrorEventDefinition(error.code, code=error.code)
+    event = BpmnEvent(definition, payload=error.to_dict())
+    for activity in _around(task):
+        split = activity.parent
+        if split is None or not isinstance(split.task_spec, BoundaryEventSplit):
+            continue
+        catchers = [
+            child
+            for child in split.children
+            if isinstance(child.task_spec, BoundaryEvent) and child.task_spec.catches(child, event)
+        ]
+        catchers.sort(key=lambda child: child.task_spec.event_definition.code is None)
+        for catcher in catchers[:1]:
+            task.internal_data.pop(CALL, None)
+            catcher.task_spec.catch(catcher, event)
+            catcher.task_spec._update(catcher)
+            return True
+    return False
+
+
+def _around(task: Any) -> Any:
+    """Give a task, the loop it is an instance of, and the tasks of the subprocesses around it."""
+    while task is not None:
+        yield task
+        loop = task.parent
+        if loop is not None and getattr(loop.task_spec, "task_spec", None) == task.task_spec.name:
+            yield loop
+        top = task.workflow.top_workflow
+        outer = task.workflow.parent_task_id
+        task = top.get_task_from_id(outer) if outer is not None else None
