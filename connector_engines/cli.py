@@ -82,7 +82,7 @@ def _settings(
             "configuration: with several connectors, the environment must hold one mapping for "
             f"each: {', '.join(names)}."
         )
-    return {name: found for name in names}
+    return dict.fromkeys(names, found)
 
 
 def _watch(case: Case, element: str, name: str, what: str) -> None:

@@ -29,6 +29,11 @@ def twilio(request):
     return load(ROOT if request.param == "folder" else request.getfixturevalue("package"))
 
 
+@pytest.fixture(scope="session")
+def twilio_folder():
+    return load(ROOT)
+
+
 @pytest.fixture
 def sandbox():
     # A step longer than any test takes: statuses move only when a test advances the clock.

@@ -73,7 +73,7 @@ def read(
     except OSError as error:
         raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
     tree = _tree(path, content)
-    problems = [*_operators(tree, connectors, settings), *_expressions(tree)]
+    problems = [*_references(tree), *_operators(tree, connectors, settings), *_expressions(tree)]
     if problems:
         raise InvalidProcess(f"{path}: {'; '.join(problems)}.", problems=problems)
     parser = _Parser(validator=VALIDATOR)
@@ -118,6 +118,16 @@ def _chosen(path: Path, found: Sequence[str], asked: str | None) -> str:
     listed = ", ".join(found) or "none"
     wanted = f"has no executable process '{asked}'" if asked else "must have one to choose"
     raise InvalidProcess(f"{path}: it {wanted}; executable processes in it: {listed}.")
+
+
+def _references(tree: Any) -> Iterator[str]:
+    """Check that what an element points to is there; a lost boundary event would catch nothing."""
+    known = {element.get("id") for element in tree.iter() if isinstance(element.tag, str)}
+    for element in tree.iterfind(".//bpmn:*", _NAMES):
+        for attribute in ("sourceRef", "targetRef", "attachedToRef", "errorRef"):
+            name = element.get(attribute)
+            if name is not None and name not in known:
+                yield f"'{element.get('id')}' {attribute} names '{name}', which is not there"
 
 
 def _operators(
