@@ -46,6 +46,7 @@ from .task import CALL, ConnectorTask, Scripts, inputs, throw
 log = logging.getLogger("connector_engines.spiff")
 
 _FORMAT = 1
+_INTERRUPTED = "INTERRUPTED"
 _AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
 Watch = Callable[["Case", str, str, str], None]
 
@@ -57,8 +58,8 @@ class CaseStopped(ConnectorError):
         error = case.error or {}
         super().__init__(error.get("message", ""), problems=error.get("problems", ()))
         self.case = case
-        self.code = error.get("code", "INTERRUPTED")
-        self.outcome = error.get("outcome", "unknown")
+        self.code = error.get("code", self.code)
+        self.outcome = error.get("outcome", self.outcome)
         self.task: str | None = error.get("task")
 
 
@@ -68,7 +69,6 @@ class Case:
     id        its name for ever
     process   the process it follows
     workflow  SpiffWorkflow's own object, for what this class does not offer
-    error     why it stopped: the failed call's `ConnectorError.to_dict()`, and `task`
     """
 
     def __init__(
@@ -82,10 +82,11 @@ class Case:
         self.id = case_id
         self.process = process
         self.workflow = workflow
-        self.error = error
+        self._error = error
         self._engine = engine
         self._lock = threading.RLock()
         self._driven = False
+        self._events: list[tuple[str, str, str]] = []
         self._scripts = Scripts()
         workflow.script_engine = self._scripts
         started = workflow.get_tasks(state=TaskState.STARTED, spec_class=ConnectorTask)
@@ -102,13 +103,38 @@ class Case:
         return {name: value for name, value in found.items() if name != "data_objects"}
 
     @property
+    def error(self) -> dict[str, Any] | None:
+        """Return why it stopped: the failed call's `ConnectorError.to_dict()` and `task`, its id.
+
+        The code is "PROCESS_FAULT" for a fault of the process itself, and "INTERRUPTED" for a call
+        that was under way when its process ended.
+        """
+        if self._error is not None:
+            return self._error
+        for task in self._calls.values():
+            if task.internal_data[CALL].get("interrupted"):
+                why = (
+                    "its call was under way when the process ended, and may have been carried out. "
+                    "Look before you let it try again"
+                )
+                where, element = _named(task)
+                return {
+                    "code": _INTERRUPTED,
+                    "message": f"{self.process.file}: {where}: {why}.",
+                    "retryable": False,
+                    "outcome": "unknown",
+                    "task": element,
+                }
+        return None
+
+    @property
     def status(self) -> str:
         """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
         "interrupted": a call was under way when its process was killed."""
+        if self._error is not None:
+            return "failed"
         if self.workflow.completed:
             return "finished"
-        if self.error is not None:
-            return "failed"
         records = [task.internal_data[CALL] for task in self._calls.values()]
         if any(record.get("interrupted") for record in records):
             return "interrupted"
@@ -133,7 +159,7 @@ class Case:
                 "id": self.id,
                 "definition": json.loads(self._engine._definition(self.process)),
                 "state": json.loads(self._engine._state(self)),
-                "error": self.error,
+                "error": self._error,
             }
         return json.dumps(saved)
 
@@ -144,7 +170,7 @@ class Case:
         """
         with self._lock:
             self._check_idle()
-            self.error = None
+            self._error = None
             for task in self._calls.values():
                 task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
             for task in self.workflow.get_tasks(state=TaskState.ERROR):
@@ -181,7 +207,7 @@ class Case:
                 raise InvalidInput(
                     f"{action.name} output: {'; '.join(problems)}.", problems=problems
                 )
-            self.error = None
+            self._error = None
             self._succeed(task, dict(output))
             self._engine._commit([self])
 
@@ -191,12 +217,12 @@ class Case:
 
     def _advance(self) -> None:
         """Run all that stays inside the process."""
-        if self.error is not None or self.workflow.completed:
+        if self._error is not None or self.workflow.completed:
             return
 
         def seen(task: Any) -> None:
             if task.state != TaskState.STARTED:
-                self._engine._watched(self, task)
+                self._tell(task)
 
         try:
             while True:
@@ -217,7 +243,7 @@ class Case:
 
     def _wanted(self, now: float) -> list[Any]:
         """Return the service tasks whose call may begin."""
-        if self.error is not None:
+        if self._error is not None:
             return []
         return [
             task
@@ -229,7 +255,7 @@ class Case:
 
     def _due(self) -> float | None:
         """Return the moment at which something happens by itself."""
-        if self.error is not None or self.workflow.completed:
+        if self._error is not None or self.workflow.completed:
             return None
         moments = [
             task.internal_data[CALL]["due"]
@@ -263,7 +289,7 @@ class Case:
             self._fail(task, error)
         else:
             del task.internal_data[CALL]
-            self._engine._watched(self, task)
+            self._tell(task)
 
     def _refuse(self, task: Any, error: ConnectorError) -> None:
         """Repeat a failed call, hand its error to the process, or stop the case, in this order."""
@@ -275,7 +301,7 @@ class Case:
             base = 1 if spec.retry_backoff_base is None else spec.retry_backoff_base
             pause = max(base ** record["attempts"], error.retry_after_seconds or 0)
             record["due"] = time.time() + pause
-            self._engine._watched(self, task, f"{error.code}, again in {pause:g} s")
+            self._tell(task, f"{error.code}, again in {pause:g} s")
             return
         self._calls.pop(task.id, None)
         try:
@@ -284,7 +310,7 @@ class Case:
             self._fail(task, fault)
             return
         if caught:
-            self._engine._watched(self, task, error.code)
+            self._tell(task, error.code)
             return
         self._calls[task.id] = task
         record["failed"] = True
@@ -292,18 +318,21 @@ class Case:
 
     def _fail(self, task: Any, error: Exception) -> None:
         """Stop the case; the first reason is kept."""
-        where = f"'{self.process.name}'"
-        element = None
+        where, element = f"'{self.process.name}'", None
         if task is not None:
-            element = task.task_spec.bpmn_id or task.task_spec.name
-            name = getattr(task.task_spec, "bpmn_name", None)
-            where = f"'{name}' ({element})" if name else f"'{element}'"
-            self._engine._watched(self, task, getattr(error, "code", "failed"))
+            where, element = _named(task)
+            self._tell(task, getattr(error, "code", "failed"))
         known = error.to_dict() if isinstance(error, ConnectorError) else {"code": "PROCESS_FAULT"}
-        if self.error is None:
+        if self._error is None:
             reason = str(error) or type(error).__name__
             message = f"{self.process.file}: {where}: {reason}"
-            self.error = {**known, "message": message, "task": element}
+            self._error = {**known, "message": message, "task": element}
+
+    def _tell(self, task: Any, what: str = "done") -> None:
+        """Note for the watcher what happened; it is told once the case is in order again."""
+        element = task.task_spec.bpmn_id
+        if element:
+            self._events.append((element, task.task_spec.bpmn_name or element, what))
 
     def _late(self, task: Any, result: dict[str, Any]) -> None:
         """Keep the result of a call whose task the process has left in the meantime."""
@@ -429,6 +458,8 @@ class Engine:
                     row.process, self._store.process(row.process)
                 )
                 error = json.loads(row.error) if row.error else None
+                if error and error["code"] == _INTERRUPTED:
+                    error = None  # the state says so too
                 case = self._restored(row.id, process, json.loads(row.state), error)
                 self._open[row.id] = case
             cases.append(case)
@@ -528,10 +559,10 @@ class Engine:
             raise InvalidInput(f"the connector '{name}' is not loaded.")
         return self._connections[name], self.connectors[name].action(action)
 
-    def _watched(self, case: Case, task: Any, what: str = "done") -> None:
-        if self._watch is not None and task.task_spec.bpmn_id:
-            element = task.task_spec.bpmn_id
-            self._watch(case, element, task.task_spec.bpmn_name or element, what)
+    def _told(self, case: Case) -> None:
+        events, case._events = case._events, []
+        for element, name, what in events if self._watch else ():
+            self._watch(case, element, name, what)  # type: ignore[misc]
 
 
 class _Driver:
@@ -539,7 +570,9 @@ class _Driver:
 
     def __init__(self, engine: Engine, cases: Iterable[Case]) -> None:
         self.engine = engine
-        self.fresh = deque(cases)  # to advance
+        self.fresh = dict.fromkeys(cases)  # to advance
+        self.changed: dict[Case, None] = {}  # since the last commit
+        self.broken: dict[Case, None] = {}  # left in the middle of a change
         self.wanted: deque[tuple[Case, Any]] = deque()
         self.underway: dict[Future[Any], tuple[Case, Any]] = {}
         self.due: list[tuple[float, int, Case]] = []
@@ -558,56 +591,66 @@ class _Driver:
             with self.engine._lock:
                 self.engine._drivers.discard(self.signals)
 
+    @contextlib.contextmanager
+    def _changing(self, case: Case) -> Iterator[None]:
+        """Change a case whole. Ctrl-C may come at any point: then it is not in order any more."""
+        self.changed[case] = self.broken[case] = None
+        with case._lock:
+            yield
+        del self.broken[case]
+
     def _step(self) -> bool:
         """Advance what can be, commit it, begin the calls there is room for; is there more?"""
-        changed = dict.fromkeys(self.fresh)
+        pending = {task.id for _, task in self.wanted}
         while self.fresh:
-            case = self.fresh.popleft()
-            with case._lock:
+            case = next(iter(self.fresh))
+            with self._changing(case):
                 case._advance()
-                pending = {task.id for each, task in self.wanted if each is case}
-                wanted = case._wanted(time.time())
-                self.wanted += [(case, task) for task in wanted if task.id not in pending]
+                wanted = [task for task in case._wanted(time.time()) if task.id not in pending]
                 due = case._due()
+            del self.fresh[case]
+            self.wanted += [(case, task) for task in wanted]
             if due is not None:
                 heapq.heappush(self.due, (due, id(case), case))
         beginning = []
         while self.wanted and self.engine._slots.acquire(blocking=False):
             case, task = self.wanted.popleft()
-            changed[case] = None
-            begun = self._begun(case, task)
-            if begun is None:
+            with self._changing(case):
+                call = self._begun(case, task)
+            if call is None:
                 self.engine._slots.release()
             else:
-                beginning.append((case, task, begun))
-        self.engine._commit(changed)
+                beginning.append((case, task, call))
+        self.engine._commit(self.changed)
         for case, task, call in beginning:
             future = self.engine._pool.submit(self._call, *call)
             self.underway[future] = (case, task)
             future.add_done_callback(self.signals.put)
+        changed, self.changed = self.changed, {}
+        for case in changed:
+            self.engine._told(case)
         return bool(self.underway or self.wanted or self.due or self.fresh)
 
     def _begun(self, case: Case, task: Any) -> tuple[Connection, str, dict[str, Any]] | None:
         """Mark a call as under way and return it, or None where it can't be made."""
-        with case._lock:
-            if task not in case._wanted(time.time()) or task.state != TaskState.STARTED:
-                return None
-            try:
-                connection, action = self.engine._action(task)
-                given = inputs(task)
-            except ConnectorError as error:
-                case._refuse(task, error)
-                self.fresh.append(case)
-                return None
-            except SpiffWorkflowException as error:
-                task.internal_data[CALL]["failed"] = True
-                case._fail(task, error)
-                return None
-            record = task.internal_data[CALL]
-            record["underway"] = True
-            record["attempts"] += 1
-            self.engine._watched(case, task, "begins")
-            return connection, action.name, given
+        if task.state != TaskState.STARTED or task not in case._wanted(time.time()):
+            return None
+        try:
+            connection, action = self.engine._action(task)
+            given = inputs(task)
+        except ConnectorError as error:
+            case._refuse(task, error)
+            self.fresh[case] = None
+            return None
+        except SpiffWorkflowException as error:
+            task.internal_data[CALL]["failed"] = True
+            case._fail(task, error)
+            return None
+        record = task.internal_data[CALL]
+        record["underway"] = True
+        record["attempts"] += 1
+        case._tell(task, "begins")
+        return connection, action.name, given
 
     def _call(
         self, connection: Connection, action: str, given: dict[str, Any]
@@ -625,8 +668,7 @@ class _Driver:
 
     def _wait(self) -> None:
         """Wait for a call to end, for room, or for the next moment; take all there is."""
-        now = time.time()
-        timeout = max(self.due[0][0] - now, 0) if self.due else None
+        timeout = max(self.due[0][0] - time.time(), 0) if self.due else None
         if self.fresh:
             timeout = 0
         with contextlib.suppress(queue.Empty):
@@ -635,39 +677,46 @@ class _Driver:
                 self._take(self.signals.get_nowait())
         now = time.time()
         while self.due and self.due[0][0] <= now:
-            case = heapq.heappop(self.due)[2]
-            if case not in self.fresh:
-                self.fresh.append(case)
+            self.fresh[heapq.heappop(self.due)[2]] = None
 
     def _take(self, future: Future[Any] | None) -> None:
         if future is None or future not in self.underway:
             return
-        case, task = self.underway.pop(future)
+        case, task = self.underway[future]
         result = future.result()
-        with case._lock:
+        with self._changing(case):
+            del self.underway[future]
             task.internal_data[CALL]["underway"] = False
             if isinstance(result, ConnectorError):
                 case._refuse(task, result)
             else:
                 case._succeed(task, result)
-        if case not in self.fresh:
-            self.fresh.append(case)
+        self.fresh[case] = None
 
     def _land(self) -> None:
         """End in order what is under way: none is lost, and none that never began is in doubt."""
-        changed = dict.fromkeys(case for case, _ in self.underway.values())
         for future, (case, task) in list(self.underway.items()):
             if future.cancel():
-                with case._lock:
-                    record = task.internal_data[CALL]
-                    record["underway"] = False
-                    record["attempts"] -= 1
+                with self._changing(case):
+                    task.internal_data[CALL]["underway"] = False
+                    task.internal_data[CALL]["attempts"] -= 1
                 del self.underway[future]
                 self.engine._slots.release()
-        for future in list(self.underway):
-            if future.exception() is None:
+        for future, (case, _) in list(self.underway.items()):
+            if future.exception() is None and case not in self.broken:
                 self._take(future)
-        self.engine._commit(changed)
+        for case in self.broken:
+            # The store knows it as it was, with the calls that were under way.
+            self.engine._open.pop(case.id, None)
+            case._fail(None, RuntimeError("it was broken off in the middle of a step; resume it"))
+        self.engine._commit([case for case in self.changed if case not in self.broken])
+
+
+def _named(task: Any) -> tuple[str, str]:
+    """Return how to name a task to people, and its id."""
+    element = task.task_spec.bpmn_id or task.task_spec.name
+    name = getattr(task.task_spec, "bpmn_name", None)
+    return (f"'{name}' ({element})" if name else f"'{element}'"), element
 
 
 class _State(BpmnWorkflowConverter):  # type: ignore[misc]

@@ -1,0 +1,148 @@
+"""Many cases, many kills: the engine's long run, `make soak`; a short one is among the tests.
+
+`python -m tests.engines.endurance --help`
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from connector_engines.spiff import Engine
+from connector_engines.spiff.store import listing
+from connector_runtime import load
+from twilio_sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent.parent
+NOTIFY = ROOT / "examples" / "notify_customer.bpmn"
+
+
+def data(number):
+    """The data of one case; its name, and so its message, is its own."""
+    phone = f"+141555501{number % 100:02}"
+    return {"customer": {"name": f"Case {number}", "phone": phone}, "poll_seconds": 0.05}
+
+
+def work(store, settings, count):
+    """What the killed process does: resume what there is, start what is missing, run it all."""
+    known = sum(1 for _ in listing(store)) if store.is_file() else 0
+    with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
+        cases = engine.resume()
+        print("ready", flush=True)
+        cases += [engine.start(NOTIFY, data(number)) for number in range(known, count)]
+        engine.run(cases)
+    print("done", flush=True)
+
+
+@contextlib.contextmanager
+def worker(store, settings, count):
+    """A process that works; it is killed at the end, if it is still there."""
+    arguments = [sys.executable, "-m", "tests.engines.endurance", "--work", str(store)]
+    process = subprocess.Popen(
+        [*arguments, "--cases", str(count), "--settings", json.dumps(settings)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()  # SIGKILL where there are signals
+        process.communicate()
+
+
+def kill_and_resume(folder, count, kills, seed, longest_seconds=1.0):
+    """Kill the run of `count` cases at `kills` random moments, end it, and return what came of it.
+
+    Raise AssertionError if a message was sent twice, or a case is neither finished nor interrupted.
+    """
+    chance = random.Random(seed)
+    store = Path(folder) / "cases.sqlite"
+    killed = 0
+    with Sandbox(step_seconds=0.05) as sandbox:
+        sandbox.fail("slow", times=None, seconds=0.02)
+        settings = {**sandbox.settings, "timeoutSeconds": 30}
+        for _ in range(kills):
+            with worker(store, settings, count) as process:
+                assert process.stdout.readline() == "ready\n"
+                time.sleep(chance.uniform(0, longest_seconds))  # the random moment itself
+                killed += process.poll() is None
+        with worker(store, settings, count) as process:
+            assert process.stdout.readline() == "ready\n"
+            assert process.stdout.readline() == "done\n"
+            assert process.wait(60) == 0
+        statuses = collections.Counter(case["status"] for case in listing(store))
+        assert set(statuses) <= {"finished", "interrupted"}, statuses
+        assert statuses.total() == count
+        bodies = collections.Counter(message["body"] for message in sandbox.messages)
+        assert max(bodies.values()) == 1, "a message was sent twice"
+        unsent = settle(store, settings, bodies)
+        assert len(sandbox.messages) == count
+        assert all(case["status"] == "finished" for case in listing(store))
+    return {"killed": killed, "interrupted": statuses["interrupted"], "of these unsent": unsent}
+
+
+def settle(store, settings, bodies):
+    """Do what an operator does with interrupted cases: look, then settle or send again."""
+    unsent = 0
+    with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
+        with engine.connectors["twilio"].connect(settings) as connection:
+            sent = {message["body"]: message for message in connection.stream("get_all_sms")}
+        cases = engine.resume()
+        for case in cases:
+            assert case.status == "interrupted"
+            if case.data["text"] in sent:
+                case.settle(sent[case.data["text"]])
+            else:
+                unsent += 1
+                case.retry()
+        engine.run(cases)
+        assert all(case.data["outcome"] == "delivered" for case in cases)
+    return unsent
+
+
+def many(count):
+    """Run `count` cases at once in one process; return how long it took."""
+    with Sandbox(step_seconds=0.05) as sandbox:
+        settings = {"twilio": sandbox.settings}
+        with Engine({"twilio": load(ROOT)}, settings, threads=32) as engine:
+            cases = [engine.start(NOTIFY, data(number)) for number in range(count)]
+            started = time.perf_counter()
+            engine.run(cases)
+            seconds = time.perf_counter() - started
+        outcomes = collections.Counter(case.data.get("outcome") for case in cases)
+        bodies = {message["body"] for message in sandbox.messages}
+        assert outcomes == {"delivered": count}, outcomes
+        assert len(bodies) == len(sandbox.messages) == count
+    return seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--at-once", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.work:
+        work(chosen.work, chosen.settings, chosen.cases)
+        return
+    print(f"{chosen.cases} cases, {chosen.kills} kills, seed {chosen.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        result = kill_and_resume(folder, chosen.cases, chosen.kills, chosen.seed)
+    print(f"no message twice, none lost: {result}", flush=True)
+    seconds = many(chosen.at_once)
+    print(f"{chosen.at_once} cases at once: none lost, none sent twice; {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

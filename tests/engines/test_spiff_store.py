@@ -1,0 +1,437 @@
+"""Cases that outlive their process: saved as text, kept in SQLite, killed and resumed."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from connector_engines.spiff import CaseStopped, Engine, StoreInUse
+from connector_engines.spiff.store import listing
+from connector_runtime.errors import InvalidInput
+from tests.conftest import ROOT
+from tests.engines import endurance
+from tests.engines.drawing import flows, script, service
+
+SIMPLE = (service(), flows("start>send>end"))
+PAUSE = """<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id="timer">
+  <bpmn:timeDuration xsi:type="bpmn:tFormalExpression">"PT0.05S"</bpmn:timeDuration>
+  </bpmn:timerEventDefinition></bpmn:intermediateCatchEvent>"""
+
+
+@pytest.fixture
+def settings(sandbox):
+    return {"twilio": {**sandbox.settings, "timeoutSeconds": 5, "maxAttempts": 1}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "cases.sqlite"
+
+
+@pytest.fixture
+def opened(twilio_folder, settings, store):
+    """Open the engine with its store, as often as the test needs."""
+
+    def open_engine(**options):
+        return Engine({"twilio": twilio_folder}, settings, store=store, **options)
+
+    return open_engine
+
+
+class Stop(BaseException):
+    """Ends a run as Ctrl-C does."""
+
+
+def stop_at(element, what):
+    def watch(case, found, name, happened):
+        if (found, happened) == (element, what):
+            raise Stop
+
+    return watch
+
+
+def test_case_goes_on_from_every_point_at_which_it_was_saved(twilio_folder, settings, sandbox):
+    texts = []
+
+    def watch(case, element, name, what):
+        sandbox.advance(60)
+        text = case.save()
+        texts.append((text, '"underway": true' in text and "sms" not in case.data))
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        case = engine.start(endurance.NOTIFY, endurance.data(1))
+        texts.append((case.save(), False))
+        case.run()
+    assert len(texts) > 10
+    assert {sending for _, sending in texts} == {True, False}
+    for text, sending in texts:
+        assert sandbox.auth_token not in text
+        watch_clock = lambda *_: sandbox.advance(60)  # noqa: E731
+        with Engine({"twilio": twilio_folder}, settings, watch=watch_clock) as engine:
+            loaded = engine.load_case(text)
+            assert loaded.id == case.id
+            engine.run([loaded])
+            if sending:
+                assert loaded.status == "interrupted"
+            else:
+                assert loaded.status == "finished", loaded.error
+                assert loaded.data["outcome"] == "delivered"
+
+
+def test_saved_case_needs_no_file_of_its_process(twilio_folder, settings, bpmn):
+    path = bpmn(*SIMPLE)
+    with Engine({"twilio": twilio_folder}, settings) as engine:
+        text = engine.start(path).save()
+    path.unlink()
+    with Engine({"twilio": twilio_folder}, settings) as engine:
+        case = engine.load_case(text)
+        case.run()
+        assert case.status == "finished"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 2}', "null"])
+def test_text_that_is_no_saved_case_is_refused(twilio_folder, settings, text):
+    with (
+        Engine({"twilio": twilio_folder}, settings) as engine,
+        pytest.raises(ValueError, match="no saved case"),
+    ):
+        engine.load_case(text)
+
+
+def test_saved_case_is_not_loaded_beside_itself(opened, bpmn):
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE))
+        text = case.save()
+        with pytest.raises(ValueError, match="here already"):
+            engine.load_case(text)
+    with opened() as engine, pytest.raises(ValueError, match="here already"):
+        engine.load_case(text)
+
+
+def test_case_is_in_the_store_before_it_runs(opened, bpmn, store):
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE), {"customer": "Clinic 24"})
+    (row,) = listing(store)
+    assert (row["id"], row["status"], row["name"]) == (case.id, "running", "case")
+
+
+def test_call_is_noted_before_it_begins_and_its_result_before_the_next(
+    opened, bpmn, store, sandbox
+):
+    seen = []
+
+    def state():
+        database = sqlite3.connect(store)
+        (text,) = database.execute("SELECT state FROM cases").fetchone()
+        database.close()
+        return text
+
+    class Watching:
+        """Looks into the store from inside the calls, by way of the connection."""
+
+        def __init__(self, connection):
+            self.connection = connection
+
+        def run(self, action, inputs):
+            seen.append((action, '"underway": true' in state(), '"sms"' in state()))
+            return self.connection.run(action, inputs)
+
+        def close(self):
+            self.connection.close()
+
+    with opened() as engine:
+        engine._connections["twilio"] = Watching(engine._connections["twilio"])
+        case = engine.start(
+            bpmn(
+                service(),
+                service("look", "twilio/get_sms_information", "found", sid="sms['sid']"),
+                flows("start>send>look>end"),
+            )
+        )
+        case.run()
+    assert seen == [("send_sms", True, False), ("get_sms_information", True, True)]
+    (row,) = listing(store)
+    assert row["status"] == "finished"
+
+
+def test_no_secret_is_in_the_store(opened, bpmn, store, sandbox, settings):
+    with opened() as engine:
+        engine.run([engine.start(bpmn(*SIMPLE))])
+    for path in store.parent.glob("cases.sqlite*"):
+        assert sandbox.auth_token.encode() not in path.read_bytes()
+
+
+def test_waiting_case_is_resumed(opened, bpmn, sandbox):
+    after = script("after", "way = 'after'")
+    path = bpmn(service(), PAUSE, after, flows("start>send>pause>after>end"))
+    with opened(watch=stop_at("send", "done")) as engine:
+        case = engine.start(path)
+        with pytest.raises(Stop):
+            case.run()
+    with opened() as engine:
+        (resumed,) = engine.resume()
+        assert resumed.id == case.id
+        resumed.run()
+        assert resumed.data["way"] == "after"
+        assert engine.resume() == []
+    assert len(sandbox.messages) == 1
+
+
+def test_resume_returns_open_cases_as_they_are(opened, bpmn):
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE))
+        assert engine.resume() == [case]
+
+
+def test_failed_case_stays_failed_until_it_is_retried(opened, bpmn, sandbox, sent):
+    sandbox.fail("throttle", method="POST")
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE))
+        with pytest.raises(CaseStopped):
+            case.run()
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert case.status == "failed"
+        assert case.error["code"] == "THROTTLED"
+        engine.run([case])
+        assert len(sent()) == 1
+        case.retry()
+        case.run()
+        assert case.status == "finished"
+    assert len(sandbox.messages) == 1
+
+
+def test_retries_are_counted_across_processes(opened, bpmn, sandbox, sent):
+    sandbox.fail("throttle", method="POST", times=None)
+    path = bpmn(service(retry=(2, 0)), flows("start>send>end"))
+    with opened(watch=lambda *_: None) as engine:
+        case = engine.start(path)
+        engine._watch = stop_at("send", "THROTTLED, again in 0 s")
+        with pytest.raises(Stop):
+            case.run()
+    with opened() as engine:
+        (case,) = engine.resume()
+        engine.run([case])
+        assert case.status == "failed"
+    assert len(sent()) == 3
+
+
+def test_interruption_waits_for_the_calls_under_way_and_keeps_them(opened, bpmn, sandbox, sent):
+    sandbox.fail("slow", method="POST", seconds=0.3)
+    with opened(threads=1, watch=stop_at("send", "begins")) as engine:
+        cases = [engine.start(bpmn(*SIMPLE)) for _ in range(2)]
+        with pytest.raises(Stop):
+            engine.run(cases)
+        assert [case.status for case in cases] == ["running", "running"]
+    assert len(sent()) == 1
+    with opened() as engine:
+        cases = engine.resume()
+        engine.run(cases)
+        assert [case.status for case in cases] == ["finished", "finished"]
+    assert len(sent()) == 2
+
+
+def test_case_broken_off_in_the_middle_of_a_step_is_resumed_from_the_store(
+    opened, bpmn, sandbox, sent
+):
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE))
+
+        def broken_off(self, task, what="done"):
+            if what == "done" and task.task_spec.name == "send":
+                raise Stop
+
+        case._tell = broken_off.__get__(case)
+        with pytest.raises(Stop):
+            case.run()
+        (resumed,) = engine.resume()
+        assert resumed is not case
+        assert resumed.status == "interrupted"
+        engine.run([resumed])
+    assert len(sent()) == 1
+
+
+def test_second_engine_does_not_get_the_store(opened, store):
+    with opened(), pytest.raises(StoreInUse, match="another process has these cases open"):
+        opened()
+    opened().close()
+
+
+def test_store_of_another_format_is_refused(opened, store):
+    opened().close()
+    database = sqlite3.connect(store)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(ValueError, match="format 99"):
+        opened()
+
+
+def test_data_that_cannot_be_saved_stops_the_case_and_sends_nothing_twice(opened, bpmn, sandbox):
+    path = bpmn(service(script="odd = {1: 2, (3, 4): 5}"), flows("start>send>end"))
+    with opened() as engine:
+        case = engine.start(path)
+        with pytest.raises(CaseStopped, match="keys must be"):
+            case.run()
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert case.status == "interrupted"
+        engine.run([case])
+    assert len(sandbox.messages) == 1
+
+
+def killed_during(store, settings, sandbox, method):
+    """Start a case in a process of its own and kill it while this request is being answered."""
+    sandbox.fail("slow", method=method, seconds=60)
+    with endurance.worker(store, settings["twilio"], 1) as process:
+        assert process.stdout.readline() == "ready\n"
+        while not any(request["method"] == method for request in sandbox.requests):
+            assert process.poll() is None
+
+
+def test_send_under_way_at_a_kill_comes_back_as_interrupted(opened, store, settings, sandbox, sent):
+    settings["twilio"]["timeoutSeconds"] = 100
+    killed_during(store, settings, sandbox, "POST")
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert case.status == "interrupted"
+        with pytest.raises(CaseStopped) as stopped:
+            case.run()
+        assert stopped.value.code == "INTERRUPTED"
+        assert stopped.value.outcome == "unknown"
+        assert stopped.value.task == "send_sms"
+        assert len(sent()) == 1
+        with pytest.raises(InvalidInput, match="'sid' is required"):
+            case.settle({"status": "queued"})
+        with engine.connectors["twilio"].connect(settings["twilio"]) as connection:
+            (message,) = connection.run("get_all_sms")["messages"]
+        case.settle(message)
+        sandbox.advance(300)
+        case.run()
+        assert case.data["outcome"] == "delivered"
+    assert len(sent()) == 1
+
+
+def test_look_up_under_way_at_a_kill_is_made_again(opened, store, settings, sandbox, sent):
+    settings["twilio"]["timeoutSeconds"] = 100
+    killed_during(store, settings, sandbox, "GET")
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert case.status == "running"
+        sandbox.advance(300)
+        case.run()
+        assert case.data["outcome"] == "delivered"
+    assert len(sent()) == 1
+
+
+def test_kills_at_random_moments_lose_nothing_and_send_nothing_twice(tmp_path):
+    seed = int(os.environ.get("SEED", "20261123"))
+    print(f"seed {seed}")
+    endurance.kill_and_resume(tmp_path, count=30, kills=5, seed=seed, longest_seconds=0.5)
+
+
+def test_many_cases_at_once_lose_nothing_and_send_nothing_twice():
+    endurance.many(100)
+
+
+def engine_command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "connector_engines", *map(str, arguments)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+    )
+
+
+@pytest.fixture
+def configured(sandbox, tmp_path):
+    path = tmp_path / "settings.yaml"
+    lines = "".join(f"    {name}: '{value}'\n" for name, value in sandbox.settings.items())
+    path.write_text(f"environments:\n  test:\n{lines}", "utf-8")
+    return ["--config", path, "--environment", "test"]
+
+
+def test_command_runs_a_case_and_shows_its_tasks(configured, sandbox, bpmn):
+    done = engine_command("run", bpmn(*SIMPLE), "--data", '{"a": 1}', *configured)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sms"]["status"] == "queued"
+    shown = [line.split("  ", 1)[1] for line in done.stderr.splitlines()]
+    assert shown == [
+        "start (start): done",
+        "The task send (send): begins",
+        "The task send (send): done",
+        "end (end): done",
+    ]
+    assert engine_command("run", bpmn(*SIMPLE), "--quiet", *configured).stderr == ""
+
+
+def test_command_lists_resumes_and_retries_cases(configured, sandbox, bpmn, store):
+    path = bpmn(service(to="'+15005550004'", body="'x'"), flows("start>send>end"))
+    done = engine_command("run", path, "--store", store, *configured)
+    assert done.returncode == 1
+    assert "code 21610" in done.stderr
+    case = json.loads(engine_command("cases", store, "--format", "jsonl").stdout)
+    assert case["status"] == "failed"
+    assert case["error"]["code"] == "REFUSED"
+    listed = engine_command("cases", store)
+    assert listed.stdout.startswith(f"{case['id']}  failed")
+    assert engine_command("resume", store, *configured).returncode == 1
+    assert len(sandbox.requests) == 1
+    assert engine_command("resume", store, "--retry", case["id"], *configured).returncode == 1
+    assert len(sandbox.requests) == 2
+    message = {
+        **dict.fromkeys(("date_created", "date_updated", "date_sent", "account_sid", "to", "from")),
+        **dict.fromkeys(("body", "api_version", "price", "price_unit", "error_code", "uri")),
+        "error_message": None,
+        "sid": "SM" + "b" * 32,
+        "status": "delivered",
+    }
+    done = engine_command("resume", store, "--settle", case["id"], json.dumps(message), *configured)
+    assert done.returncode == 0, done.stderr
+    assert "finished" in engine_command("cases", store).stdout
+    assert len(sandbox.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "none.bpmn"], "'accountId' is required"),
+        (["cases", "none.sqlite"], "no such store"),
+        (["resume", "none.sqlite"], "no such store"),
+        (["run", "none.bpmn", "--environment", "test"], "needs '--config FILE'"),
+    ],
+)
+def test_command_says_what_is_wrong_with_its_arguments(arguments, said):
+    done = engine_command(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("{", "not valid JSON"), ("[]", "must be a JSON object"), ("@none", "can't be read")],
+)
+def test_command_says_what_is_wrong_with_the_data(configured, bpmn, data, said):
+    done = engine_command("run", bpmn(*SIMPLE), "--data", data, *configured)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_command_refuses_a_process_with_its_reasons(configured, bpmn):
+    done = engine_command(
+        "run", bpmn(service(operator="x/y"), flows("start>send>end")), *configured
+    )
+    assert done.returncode == 2
+    assert "'send' calls the connector 'x', which is not loaded (twilio)" in done.stderr
+
+
+def test_command_tells_when_the_store_is_taken(configured, bpmn, opened, store):
+    with opened():
+        done = engine_command("run", bpmn(*SIMPLE), "--store", store, *configured)
+    assert done.returncode == 2
+    assert "another process has these cases open" in done.stderr
