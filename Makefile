@@ -1,12 +1,14 @@
 # make demo    the three actions against a local stand-in for Twilio; no account needed
 # make test    ruff, mypy --strict and pytest
 # make build   the package for a marketplace, its listing and its bill of materials, in dist/
+# make soak    many cases at once, and many killed and resumed; minutes, not seconds
+# make diagrams  the BPMN examples as SVG; needs npm and Chromium
 # make bench   how fast, beside a bare loop and the official library; ratios of one run
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test build bench clean
+.PHONY: demo test build bench soak diagrams clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
@@ -21,7 +23,7 @@ build: $(VENV)/ready
 	@$(BIN)/python build.py
 
 bench: $(VENV)/ready
-	@$(BIN)/python benchmarks/run.py --json bench.json
+	@PYTHONPATH=. $(BIN)/python benchmarks/run.py --json bench.json
 
 # The stamp depends on what decides the environment's contents, so a changed requirement reinstalls.
 $(VENV)/ready: pyproject.toml
@@ -29,6 +31,13 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=23'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
+
+soak: $(VENV)/ready
+	$(BIN)/python -m tests.engines.endurance
+
+diagrams: $(VENV)/ready
+	npm install --silent --no-save --prefix build/diagrams bpmn-js@18
+	$(BIN)/python examples/draw.py build/diagrams
 
 clean:
 	rm -rf $(VENV) dist build

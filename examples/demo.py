@@ -1,4 +1,4 @@
-"""The three actions through the command line, against the sandbox, with a real YAML file."""
+"""The three actions, then two BPMN processes, through the command lines, against the sandbox."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def main() -> None:
         connector("run", "get_sms_information", "--set", f"sid={sid}", "--format", "table")
         heading("Get All SMS")
         connector("run", "get_all_sms", "--format", "table")
+        heading("A BPMN process that sends, waits until it is delivered, and branches")
+        customer = {"customer": {"name": "Clinic 24", "phone": "+14155550125"}, "poll_seconds": 0.5}
+        engine("run", "examples/notify_customer.bpmn", "--data", json.dumps(customer))
+        heading("The same for somebody whose number is not verified")
+        customer["customer"]["phone"] = "+15005550010"
+        engine("run", "examples/notify_customer.bpmn", "--data", json.dumps(customer))
+        heading("A BPMN process that reports the month")
+        sandbox.advance(60)
+        engine("run", "examples/monthly_report.bpmn")
         heading("What went over the wire")
         for request in sandbox.requests:
             form = json.dumps(request["form"], ensure_ascii=False) if request["form"] else ""
@@ -48,16 +57,25 @@ def heading(text: str) -> None:
 
 
 def connector(*arguments: str, quiet: bool = False) -> None:
-    """Run the command line as a user would, and show the command and what it printed."""
+    command("connector", "connector_runtime", *arguments, quiet=quiet)
+
+
+def engine(*arguments: str) -> None:
+    command("connector-engine", "connector_engines", *arguments)
+
+
+def command(name: str, module: str, *arguments: str, quiet: bool = False) -> None:
+    """Run a command line as a user would, and show the command and what it printed."""
     configured = ["--config", "examples/connector.yaml", "--environment", "development"]
     if not quiet:
-        print(f"$ connector {shlex.join(arguments)}", flush=True)
+        print(f"$ {name} {shlex.join(arguments)}", flush=True)
     done = subprocess.run(
-        [sys.executable, "-m", "connector_runtime", *arguments, *configured],
+        [sys.executable, "-m", module, *arguments, *configured],
         cwd=ROOT,
         check=False,
         env={**os.environ, "COLUMNS": "132"},
         stdout=subprocess.DEVNULL if quiet else None,
+        stderr=subprocess.STDOUT,
     )
     if done.returncode:
         print(f"(exit status {done.returncode})", flush=True)

@@ -8,6 +8,7 @@ in between finds the call marked as under way.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import heapq
 import json
 import logging
@@ -39,7 +40,7 @@ from connector_runtime import Connection, Connector
 from connector_runtime.errors import ConnectorError, InvalidInput
 
 from . import process as processes
-from .process import Process
+from .process import InvalidProcess, Process
 from .store import Row, Store
 from .task import CALL, ConnectorTask, Scripts, inputs, throw
 
@@ -368,6 +369,7 @@ class Engine:
         self._watch = watch
         self._registry = _registry()
         self._encoder = BpmnWorkflowSerializer(self._registry)._encoder_cls
+        self._read: dict[tuple[str, bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
         self._definitions: dict[str, str] = {}
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
@@ -404,7 +406,17 @@ class Engine:
 
     def read(self, path: str | Path, process: str | None = None) -> Process:
         """Read and check a BPMN file without starting a case. Raise InvalidProcess."""
-        return processes.read(Path(path), self.connectors, self._settings, process)
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
+        key = (path.name, hashlib.sha256(content).digest(), process)
+        if key not in self._read:
+            self._read[key] = processes.parse(
+                path, content, self.connectors, self._settings, process
+            )
+        return self._read[key]
 
     def start(
         self,

@@ -57,21 +57,18 @@ class _Parser(SpiffBpmnParser):  # type: ignore[misc]  # SpiffWorkflow has no ty
     }
 
 
-def read(
+def parse(
     path: Path,
+    content: bytes,
     connectors: Mapping[str, Connector],
     settings: Mapping[str, Mapping[str, Any]],
     process_id: str | None = None,
 ) -> Process:
-    """Read one process of a BPMN file and check all that can be known before it runs.
+    """Return one process of a BPMN file, once all is checked that can be known before it runs.
 
     `settings` say which global parameters fill inputs that no task gives. `process_id` is needed
     where the file has several executable processes. Raise InvalidProcess with every problem.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
     tree = _tree(path, content)
     problems = [*_references(tree), *_operators(tree, connectors, settings), *_expressions(tree)]
     if problems:

@@ -1,5 +1,7 @@
 """BPMN that can't be run is refused before any case starts, with file, element and reason."""
 
+import hashlib
+
 import pytest
 
 from connector_engines.spiff import Engine, InvalidProcess
@@ -186,3 +188,11 @@ def test_examples_are_valid_and_drawn(engine, name):
     }
     assert len(elements) > 5
     assert elements <= drawn
+
+
+@pytest.mark.parametrize("name", ["notify_customer", "monthly_report"])
+def test_drawings_are_of_the_files_as_they_are(name):
+    source = (ROOT / "examples" / f"{name}.bpmn").read_bytes()
+    drawing = (ROOT / "examples" / f"{name}.svg").read_text("utf-8")
+    stamp = f"<!-- drawn from SHA-256 {hashlib.sha256(source).hexdigest()} -->"
+    assert drawing.rstrip().endswith(stamp), "run `make diagrams`"

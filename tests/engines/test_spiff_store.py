@@ -329,7 +329,7 @@ def test_look_up_under_way_at_a_kill_is_made_again(opened, store, settings, sand
 def test_kills_at_random_moments_lose_nothing_and_send_nothing_twice(tmp_path):
     seed = int(os.environ.get("SEED", "20261123"))
     print(f"seed {seed}")
-    endurance.kill_and_resume(tmp_path, count=30, kills=5, seed=seed, longest_seconds=0.5)
+    endurance.kill_and_resume(tmp_path, count=40, kills=6, seed=seed)
 
 
 def test_many_cases_at_once_lose_nothing_and_send_nothing_twice():
