@@ -1,0 +1,163 @@
+'use strict';
+// As much of JSON Schema as the connector's schemas use, and its findings in words. A value is
+// never shown: it may be a secret, a phone number or a message body.
+
+const TYPES = {
+  string: 'text',
+  number: 'a number',
+  integer: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  array: 'a list',
+  null: 'null',
+};
+const DEEPEST = 64;
+const LONE_SURROGATE =
+  /[\ud800-\udbff](?![\udc00-\udfff])|(?:[^\ud800-\udbff]|^)[\udc00-\udfff]/;
+
+// Every fault of `value`, as sentences without full stop or value.
+exports.problems = (document, value) => exports.faults(document, value).map(words);
+
+// Every fault as data: path, keyword, subschema and the value there.
+exports.faults = (document, value) => {
+  let found = [];
+  unspeakable(value, [], found);
+  if (found.length === 0) {
+    validate(document, value, [], found);
+  }
+  const order = Object.keys(document.properties);
+  const rank = (fault) => {
+    const place = order.indexOf(fault.path[0]);
+    return fault.path.length === 0 ? -1 : place < 0 ? order.length : place;
+  };
+  const steps = (fault) => fault.path.map(
+    (step) => (typeof step === 'number' ? `00000000${step}`.slice(-9) : step)
+  );
+  return found.sort((a, b) =>
+    rank(a) - rank(b) || compare(steps(a), steps(b)) || compare([a.keyword], [b.keyword]));
+};
+
+function compare(one, other) {
+  for (let i = 0; i < Math.min(one.length, other.length); i += 1) {
+    if (one[i] !== other[i]) {
+      return one[i] < other[i] ? -1 : 1;
+    }
+  }
+  return one.length - other.length;
+}
+
+function typeOf(value) {
+  if (value === null) {
+    return 'null';
+  }
+  return Array.isArray(value) ? 'array' : typeof value;
+}
+
+function isOf(type, value) {
+  return type === 'integer' ? Number.isInteger(value) : typeOf(value) === type;
+}
+
+const has = (object, name) => Object.prototype.hasOwnProperty.call(object, name);
+
+// Text is counted in characters, as people count them, not in UTF-16 units.
+const length = (text) => Array.from(text).length;
+
+// The keywords by which a value may fail; connector_build.bizc refuses a schema that has others.
+const CHECKS = {
+  pattern: (s, v) => typeof v !== 'string' || new RegExp(s.pattern, 'u').test(v),
+  minLength: (s, v) => typeof v !== 'string' || length(v) >= s.minLength,
+  maxLength: (s, v) => typeof v !== 'string' || length(v) <= s.maxLength,
+  minimum: (s, v) => typeof v !== 'number' || v >= s.minimum,
+  maximum: (s, v) => typeof v !== 'number' || v <= s.maximum,
+};
+
+function validate(document, value, path, found) {
+  if (document.type && ![].concat(document.type).some((type) => isOf(type, value))) {
+    found.push({ path: path, keyword: 'type', document: document, value: value });
+  }
+  Object.keys(CHECKS).forEach((keyword) => {
+    if (keyword in document && !CHECKS[keyword](document, value)) {
+      found.push({ path: path, keyword: keyword, document: document, value: value });
+    }
+  });
+  if (typeOf(value) === 'array' && document.items) {
+    value.forEach((item, place) => validate(document.items, item, path.concat(place), found));
+  }
+  if (typeOf(value) !== 'object' || !document.properties) {
+    return;
+  }
+  (document.required || []).filter((name) => !has(value, name)).forEach((name) => {
+    found.push({ path: path.concat(name), keyword: 'required', document: document });
+  });
+  Object.keys(value).forEach((name) => {
+    if (has(document.properties, name)) {
+      validate(document.properties[name], value[name], path.concat(name), found);
+    } else if (document.additionalProperties === false) {
+      found.push({ path: path.concat(name), keyword: 'additionalProperties', document: document });
+    }
+  });
+}
+
+// What no JSON text can hold.
+function unspeakable(value, path, found) {
+  const fault = (keyword, where) =>
+    found.push({ path: where || path, keyword: keyword, document: {} });
+  const type = typeOf(value);
+  if (type === 'string') {
+    if (LONE_SURROGATE.test(value)) {
+      fault('surrogate');
+    }
+  } else if (type === 'number') {
+    if (!Number.isFinite(value)) {
+      fault('finite');
+    }
+  } else if (type === 'array' || type === 'object') {
+    if (path.length > DEEPEST) {
+      fault('depth');
+      return;
+    }
+    if (type === 'array') {
+      value.forEach((item, place) => unspeakable(item, path.concat(place), found));
+      return;
+    }
+    Object.keys(value).forEach((name) => {
+      if (LONE_SURROGATE.test(name)) {
+        fault('surrogate', path.concat('(name)'));
+      }
+      unspeakable(value[name], path.concat(name), found);
+    });
+  } else if (type !== 'null' && type !== 'boolean') {
+    fault('json');
+  }
+}
+
+function words(fault) {
+  const name = place(fault.path);
+  const document = fault.document;
+  switch (fault.keyword) {
+    case 'required': return `${name} is required`;
+    case 'additionalProperties': return `${name} is not known`;
+    case 'surrogate':
+      return `${name} holds half a character (a lone surrogate), which no text can carry`;
+    case 'finite': return `${name} must be a finite number`;
+    case 'depth': return `${name} is nested too deeply`;
+    case 'json': return `${name} must be text, a number, true, false, null, a list or an object`;
+    case 'date': return `${name} must be a date that the calendar has`;
+    case 'type': {
+      const kinds = [].concat(document.type);
+      const bare = ['number', 'boolean'].indexOf(typeof fault.value) >= 0;
+      const quotes = bare && kinds.join() === 'string' ? ': put it in quotes' : '';
+      return `${name} must be ${kinds.map((kind) => TYPES[kind]).join(' or ')}${quotes}`;
+    }
+    default:
+      return document['x-mustBe'] ? `${name} must be ${document['x-mustBe']}`
+        : `${name} breaks the rule '${fault.keyword}': ${document[fault.keyword]}`;
+  }
+}
+exports.words = words;
+
+// A path as users read it: ['messages', 3, 'price'] is 'messages[3].price'.
+function place(path) {
+  const text = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
+  return path.length ? `'${text.replace(/^\./, '').slice(0, 80)}'` : 'it';
+}

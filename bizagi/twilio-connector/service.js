@@ -1,0 +1,53 @@
+'use strict';
+// Twilio as a service: credentials, address, and what its errors mean.
+
+const { URL } = require('url');
+const errors = require('./errors');
+const hints = require('./definition.json').hints;
+const isObject = require('./settings').isObject;
+
+const NUMERIC_LOOPBACK = /^http:\/\/127(\.(0|[1-9][0-9]{0,2})){3}(:[0-9]*)?\/?$/;
+
+// Describe the service that these settings lead to. The Account SID is the user name unless an
+// API key is given; it stays in the path either way.
+exports.connect = (settings) => {
+  if (!isSecure(settings.apiBaseUrl)) {
+    throw new errors.Fault(
+      'INVALID_CONFIGURATION',
+      "configuration: 'apiBaseUrl' must be https:// and a host name; " +
+        'http:// is only for loopback addresses such as http://127.0.0.1:8010.'
+    );
+  }
+  const user = settings.apiKeySid || settings.accountId;
+  return {
+    name: 'Twilio',
+    baseUrl: new URL(settings.apiBaseUrl),
+    authorization: `Basic ${Buffer.from(`${user}:${settings.authToken}`).toString('base64')}`,
+    explain: explain,
+    unknownHint: hints.outcome_unknown,
+    timeoutSeconds: settings.timeoutSeconds,
+    maxAttempts: settings.maxAttempts,
+  };
+};
+
+function isSecure(text) {
+  let url;
+  try {
+    url = new URL(text);
+  } catch (error) {
+    return false;
+  }
+  // As the address is written: '0177.1' is a loopback address too, but hardly meant as one.
+  return url.protocol === 'https:' || NUMERIC_LOOPBACK.test(text) ||
+    url.hostname === 'localhost' || url.hostname === '[::1]';
+}
+
+// Twilio's own message is left out: it can quote a number. The status decides, a code only makes
+// the hint more exact.
+function explain(method, status, body) {
+  const found = isObject(body) ? String(body.code) : '';
+  const code = /^[0-9]{1,9}$/.test(found) ? found : null;
+  const known = hints.statuses[`${method} ${status}`] || hints.codes[code] ||
+    hints.statuses[String(status)] || {};
+  return { code: code, meaning: known.meaning, hint: known.hint };
+}
