@@ -1,7 +1,6 @@
 """Make the .bizc, the package that Bizagi Studio installs: a ZIP without a top folder.
 
-Everything but the handlers in `bizagi/` comes from connector.json and the schemas. The same sources
-give the same bytes. Only the standard library is needed.
+Everything but the handlers in `bizagi/` comes from connector.json and the schemas.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import binascii
 import email.utils
 import hashlib
 import json
-import os
 import re
-import sys
 import uuid
 import xml.etree.ElementTree as ET
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.sax.saxutils import quoteattr
+
+from .findings import Finding
+from .package import text_bytes
 
 # What no public page says and is concluded from Bizagi's build tools: correct it here, and in
 # bizagi/etc/config.js, whose folders are relative to the installed connector.
@@ -40,44 +39,14 @@ MODULES = "node_modules/{name}-connector"
 _XSD = "http://www.w3.org/2001/XMLSchema"
 _TARGET = "http://tempuri.org/XMLSchema1.xsd"
 _DASH_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP can say
 # What bizagi/twilio-connector/schema.js understands, and what it may pass over.
 _CHECKED = {"type", "required", "properties", "additionalProperties", "items", "pattern", "default"}
 _CHECKED |= {"minLength", "maxLength", "minimum", "maximum", "x-mustBe"}
 _IGNORED = {"$schema", "title", "description", "examples"}
 
 
-class Finding(NamedTuple):
-    """One thing that is wrong with the sources of the package."""
-
-    rule: str
-    file: str
-    place: str
-    message: str
-
-
-def build_bizc(root: Path, out: Path) -> Path:
-    """Write `<name>-<version>.bizc` into the folder `out` and return its path."""
-    manifest = _json(root / "connector.json")
-    target = out / f"{manifest['name']}-{manifest['version']}.bizc"
-    out.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as package:
-            for name, content in sorted(contents(root).items()):
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.create_system = 3  # Unix, wherever it is built
-                entry.external_attr = 0o100644 << 16
-                package.writestr(entry, content)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
-
-
 def contents(root: Path) -> dict[str, bytes]:
-    """Return the archive's files by their name in it."""
+    """Return the archive's files by their name in it; `package.write` writes them."""
     manifest = _json(root / "connector.json")
     schemas = {
         name: _json(root / name)
@@ -99,8 +68,7 @@ def contents(root: Path) -> dict[str, bytes]:
         folder = f"{manifest['name']}-connector/"
         if name.startswith(folder):
             name = f"{modules}/{name.removeprefix(folder)}"
-        # Line endings as committed, whatever the checkout made of them.
-        found[name] = path.read_bytes().replace(b"\r\n", b"\n")
+        found[name] = text_bytes(path)
     return found
 
 
@@ -209,11 +177,11 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
     for name, field in schema["properties"].items():
         kind = kind_of(field)
         many = kind == "array"
+        inner = field["items"] if many else field
         if many:
-            field = field["items"]
-            kind = kind_of(field)
+            kind = kind_of(inner)
         if kind == "object":
-            yield _object(name, *_fields(field), many=many)
+            yield _object(name, *_fields(inner), many=many)
         else:
             yield _simple(name, kind, many)
 
@@ -318,8 +286,8 @@ def _readme(manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
         *(_setting(entry) for entry in manifest["parameters"]),
         "\nThe properties can be left empty:\n",
         *(_setting(entry) for entry in manifest["options"]),
-        "\nAn action's own input beats the parameter of the same name. Empty and blank text count as",
-        "not given, at either level.\n",
+        "\nAn action's own input beats the parameter of the same name. Empty and blank text count",
+        "as not given, at either level.\n",
         "## Using the connector\n",
         f"It has {len(actions)} actions.\n",
     ]
@@ -393,7 +361,7 @@ def _described(schema: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield from _described(inner, indent + "  ")
 
 
-def check_bizc(root: Path) -> list[Finding]:
+def check(root: Path) -> list[Finding]:
     """Return everything that would make the package something else than documented."""
     findings: list[Finding] = []
     manifest = _json(root / "connector.json")
@@ -401,14 +369,24 @@ def check_bizc(root: Path) -> list[Finding]:
     present = {path.stem for path in (root / "bizagi" / "actions").glob("*.js")}
     for name in sorted(wanted - present):
         findings.append(
-            Finding("bizc-handler", f"bizagi/actions/{name}.js", "", "the action has no JavaScript")
+            Finding(
+                "error",
+                "bizc-handler",
+                f"bizagi/actions/{name}.js",
+                "",
+                "the action has no JavaScript",
+            )
         )
     for name in sorted(present - wanted):
         findings.append(
-            Finding("bizc-handler", f"bizagi/actions/{name}.js", "", "no action is called so")
+            Finding(
+                "error", "bizc-handler", f"bizagi/actions/{name}.js", "", "no action is called so"
+            )
         )
     for name in sorted(name for name in wanted if not _DASH_CASE.fullmatch(name)):
-        findings.append(Finding("bizc-name", "connector.json", name, "it must be dash-case"))
+        findings.append(
+            Finding("error", "bizc-name", "connector.json", name, "it must be dash-case")
+        )
     for path in sorted({a[key] for a in manifest["actions"] for key in ("input", "output")}):
         findings += _unknown_keywords(path, _json(root / path), "")
     if not findings:
@@ -419,7 +397,7 @@ def check_bizc(root: Path) -> list[Finding]:
 def _unknown_keywords(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
     for keyword in sorted(set(schema) - _CHECKED - _IGNORED):
         said = "bizagi/twilio-connector/schema.js does not know this keyword"
-        yield Finding("bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
+        yield Finding("error", "bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
     for name, field in schema.get("properties", {}).items():
         yield from _unknown_keywords(file, field, f"{place}.{name}".lstrip("."))
     if "items" in schema:
@@ -434,21 +412,23 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
     documented |= {f"actions/{dash_case(action['name'])}.js" for action in manifest["actions"]}
     listed = {name for name in files if not name.startswith(modules)}
     for name in sorted(documented - listed):
-        yield Finding("bizc-list", name, "", "the archive lacks it")
+        yield Finding("error", "bizc-list", name, "", "the archive lacks it")
     for name in sorted(listed - documented):
-        yield Finding("bizc-list", name, "", "the archive has no place for it")
+        yield Finding("error", "bizc-list", name, "", "the archive has no place for it")
     definition = json.loads(files["def/connector.json"])
     for action in definition["actions"]:
         for key, outermost in (("xsdinput", "inputs"), ("xsdoutput", "outputs")):
             xsd = base64.b64decode(action[key]).decode()
             for message in xsd_faults(xsd, outermost):
-                yield Finding("bizc-xsd", "def/connector.json", f"{action['name']}.{key}", message)
+                yield Finding(
+                    "error", "bizc-xsd", "def/connector.json", f"{action['name']}.{key}", message
+                )
     try:
         icon = base64.b64decode(definition["icon"], validate=True)
     except binascii.Error:
         icon = b""
     if not icon.startswith(b"\x89PNG\r\n\x1a\n"):
-        yield Finding("bizc-icon", manifest["icon"], "", "it must be a PNG")
+        yield Finding("error", "bizc-icon", manifest["icon"], "", "it must be a PNG")
 
 
 def xsd_faults(text: str, outermost: str) -> Iterator[str]:
@@ -495,20 +475,3 @@ def _text(value: Any) -> str:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
-
-
-def main() -> int:
-    """Check the sources, then write the package to dist/. Return the exit status."""
-    root = Path(__file__).resolve().parent.parent
-    findings = check_bizc(root)
-    for finding in findings:
-        print(f"{finding.file}: {finding.place} {finding.message} [{finding.rule}]")  # noqa: T201
-    if findings:
-        return 1
-    target = build_bizc(root, root / "dist")
-    print(f"{target.relative_to(root)}: {target.stat().st_size:,} bytes")  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

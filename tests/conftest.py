@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from connector_build import bizc as bizc_package
 from connector_build import package as packages
 from connector_runtime import load
 from twilio_sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
+MANIFEST = json.loads((ROOT / "connector.json").read_text("utf-8"))
+HOST = ROOT / "tests" / "bizagi" / "host.js"
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +60,67 @@ def connection(twilio, sandbox):
 def sent(sandbox):
     """The POST requests that the sandbox has received so far."""
     return lambda: [each for each in sandbox.requests if each["method"] == "POST"]
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The path of Node.js, on which Bizagi runs connectors."""
+    return tool("node")
+
+
+def tool(name):
+    """The path of a program that is no Python package; without it, CI fails and others skip."""
+    path = shutil.which(name)
+    if path is None and "CI" in os.environ:
+        pytest.fail(f"{name} is not installed, and CI must not skip what needs it")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bizc(tmp_path_factory):
+    """The Bizagi package as its host has it: unpacked."""
+    folder = tmp_path_factory.mktemp("bizc")
+    packages.write(folder / "twilio.bizc", bizc_package.contents(ROOT))
+    with zipfile.ZipFile(folder / "twilio.bizc") as zipped:
+        zipped.extractall(folder / "installed")
+    return folder / "installed"
+
+
+@pytest.fixture(scope="session")
+def host(node, tmp_path_factory):
+    """A host that knows only the documented interface: tests/bizagi/host.js."""
+
+    def call(action, given, settings, **more):
+        """What the host is to do: every setting as text, where Bizagi keeps it."""
+        parameters = {entry["name"] for entry in MANIFEST["parameters"]}
+        texts = {name: value if value is None else str(value) for name, value in settings.items()}
+        return {
+            "router": "invokeAction",
+            "action": action.replace("_", "-"),
+            "globals": {
+                "authdata": {name: text for name, text in texts.items() if name in parameters},
+                "systemproperties": {n: text for n, text in texts.items() if n not in parameters},
+                "projectname": "Tests",
+            },
+            "data": {"inputs": {"input": given}},
+            **more,
+        }
+
+    def run(installed, calls, program=(node,)):
+        """Make the calls; return for each the list of what it called back with."""
+        folder = tmp_path_factory.mktemp("host")
+        (folder / "calls.json").write_text(json.dumps(calls), "utf-8")
+        done = subprocess.run(
+            [*program, HOST, installed, folder / "calls.json", folder / "answers.json"],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            timeout=120,
+            env={**os.environ, "NODE_NO_WARNINGS": "1"},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        return json.loads((folder / "answers.json").read_text("utf-8"))
+
+    return SimpleNamespace(call=call, run=run)

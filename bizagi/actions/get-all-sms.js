@@ -35,6 +35,9 @@ function outputs(call, page, previous, sids) {
   }
   const sent = [];
   page.messages.forEach((each) => {
+    if (!flow.isObject(each) || each.direction === undefined) {
+      throw call.unreadable("holds no message with a 'direction'");
+    }
     const output = message.toOutput(call, each);
     if (typeof output.sid === 'string') { // anything else is left for the schema to refuse
       if (previous.has(output.sid) || sids.has(output.sid)) {
