@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from typing import Any
 try:
     import click
 
+    from connector_build import bizc as bizagi
     from connector_build import check as checks
     from connector_build import contract, package, sbom, signing
+    from connector_build import listing as listings
     from connector_build.findings import Finding
     from connector_runtime import archive
     from connector_runtime.errors import InvalidPackage
@@ -32,6 +35,7 @@ except ImportError as error:
     sys.exit(2)
 
 ROOT = Path(__file__).resolve().parent
+DIST = ROOT / "dist"
 FILE = click.Path(exists=True, path_type=Path)
 
 
@@ -47,9 +51,7 @@ class Refused(click.ClickException):
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--sign", "key", type=FILE, help="An Ed25519 private key (PEM) to sign with.")
 @click.option("--against", type=FILE, help="The released package, which this one replaces.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=ROOT / "dist", help="Where to: dist/."
-)
+@click.option("--output", type=click.Path(path_type=Path), default=DIST, help="Where to: dist/.")
 @click.pass_context
 def cli(context: click.Context, key: Path | None, against: Path | None, output: Path) -> None:
     """Check, collect, write and verify the connector's package and its listing.
@@ -62,6 +64,8 @@ def cli(context: click.Context, key: Path | None, against: Path | None, output: 
         raise click.UsageError("SOURCE_DATE_EPOCH must be whole seconds since 1970.") from error
     if context.invoked_subcommand is None:
         build(key, against, output)
+    elif key or against or output != DIST:
+        raise click.UsageError("These options are the build's own, and come without a command.")
 
 
 def build(key: Path | None, against: Path | None, output: Path) -> None:
@@ -84,11 +88,17 @@ def build(key: Path | None, against: Path | None, output: Path) -> None:
             _save(made / "sbom.cdx.json", sbom.sbom(ROOT, name, content))
         except LookupError as error:
             raise Refused(f"sbom.cdx.json: {error}.") from error
+        for file, text in listings.listing(ROOT, name, content).items():
+            _save(made / "listing" / file, text)
         step("write", ", ".join(sorted(path.name for path in made.iterdir())))
         _verify(made / name, files, digest, public)
         step("verify", "the package is whole, loads, and runs as it stands")
-        _publish(made, output, name)
-    for path in sorted(each for each in _made(output, name) if each.is_file()):
+        _publish(made, output, _made(output, name))
+    _show(_made(output, name))
+
+
+def _show(paths: list[Path]) -> None:
+    for path in sorted(each for each in paths if each.is_file()):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         click.echo(f"{shown}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
@@ -179,10 +189,13 @@ def _verify(target: Path, files: Mapping[str, bytes], digest: str, public: bytes
         raise Refused(f"the package does not run: {ran.stderr.strip() or ran.stdout.strip()}")
 
 
-def _publish(made: Path, output: Path, name: str) -> None:
-    """Move what was made to where it belongs; a signature of an older build must not stay."""
+def _publish(made: Path, output: Path, last: list[Path]) -> None:
+    """Move what was made to where it belongs; of the last build, what is not made anew must go.
+
+    A signature, above all, must not stay beside a package that it does not belong to.
+    """
     wanted = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
-    for old in _made(output, name):
+    for old in last:
         if old.is_file() and old.relative_to(output) not in wanted:
             old.unlink()
     for path in sorted(wanted):
@@ -194,6 +207,28 @@ def _made(output: Path, name: str) -> list[Path]:
     """Return what a build of this version leaves in the output folder, as far as it is there."""
     single = [output / f"{name}{ending}" for ending in ("", ".sha256", ".sig")]
     return [*single, output / "sbom.cdx.json", *(output / "listing").rglob("*")]
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path), default=DIST, help="Where to: dist/.")
+def bizc(output: Path) -> None:
+    """Check, collect, write and verify the package that Bizagi Studio installs (.bizc)."""
+    _refuse_errors(checks.check(ROOT))
+    files = bizagi.contents(ROOT)
+    step("collect", f"{len(files)} files, {sum(map(len, files.values())):,} bytes")
+    manifest = json.loads((ROOT / "connector.json").read_bytes())
+    name = f"{manifest['name']}-{manifest['version']}.bizc"
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".build-") as folder:
+        made = Path(folder)
+        package.write(made / name, files)
+        step("write", name)
+        with zipfile.ZipFile(made / name) as written:
+            if {each: written.read(each) for each in written.namelist()} != files:
+                raise Refused(f"{name} does not hold what was put into it.")
+        step("verify", "the package is whole")
+        _publish(made, output, [])
+    _show([output / name])
 
 
 @cli.command()

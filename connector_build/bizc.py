@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from .findings import Finding
+from .findings import Finding, fault
 from .package import text_bytes
 
 # What no public page says and is concluded from Bizagi's build tools: correct it here, and in
@@ -369,8 +369,7 @@ def check(root: Path) -> list[Finding]:
     present = {path.stem for path in (root / "bizagi" / "actions").glob("*.js")}
     for name in sorted(wanted - present):
         findings.append(
-            Finding(
-                "error",
+            fault(
                 "bizc-handler",
                 f"bizagi/actions/{name}.js",
                 "",
@@ -379,14 +378,13 @@ def check(root: Path) -> list[Finding]:
         )
     for name in sorted(present - wanted):
         findings.append(
-            Finding(
-                "error", "bizc-handler", f"bizagi/actions/{name}.js", "", "no action is called so"
-            )
+            fault("bizc-handler", f"bizagi/actions/{name}.js", "", "no action is called so")
         )
     for name in sorted(name for name in wanted if not _DASH_CASE.fullmatch(name)):
-        findings.append(
-            Finding("error", "bizc-name", "connector.json", name, "it must be dash-case")
-        )
+        findings.append(fault("bizc-name", "connector.json", name, "it must be dash-case"))
+    hints = f"{manifest['auth']}/hints.json"
+    if not (root / hints).is_file():
+        findings.append(fault("bizc-list", hints, "", "the JavaScript reads it: add it"))
     for path in sorted({a[key] for a in manifest["actions"] for key in ("input", "output")}):
         findings += _unknown_keywords(path, _json(root / path), "")
     if not findings:
@@ -397,7 +395,7 @@ def check(root: Path) -> list[Finding]:
 def _unknown_keywords(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
     for keyword in sorted(set(schema) - _CHECKED - _IGNORED):
         said = "bizagi/twilio-connector/schema.js does not know this keyword"
-        yield Finding("error", "bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
+        yield fault("bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
     for name, field in schema.get("properties", {}).items():
         yield from _unknown_keywords(file, field, f"{place}.{name}".lstrip("."))
     if "items" in schema:
@@ -412,23 +410,21 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
     documented |= {f"actions/{dash_case(action['name'])}.js" for action in manifest["actions"]}
     listed = {name for name in files if not name.startswith(modules)}
     for name in sorted(documented - listed):
-        yield Finding("error", "bizc-list", name, "", "the archive lacks it")
+        yield fault("bizc-list", name, "", "the archive lacks it")
     for name in sorted(listed - documented):
-        yield Finding("error", "bizc-list", name, "", "the archive has no place for it")
+        yield fault("bizc-list", name, "", "the archive has no place for it")
     definition = json.loads(files["def/connector.json"])
     for action in definition["actions"]:
         for key, outermost in (("xsdinput", "inputs"), ("xsdoutput", "outputs")):
             xsd = base64.b64decode(action[key]).decode()
             for message in xsd_faults(xsd, outermost):
-                yield Finding(
-                    "error", "bizc-xsd", "def/connector.json", f"{action['name']}.{key}", message
-                )
+                yield fault("bizc-xsd", "def/connector.json", f"{action['name']}.{key}", message)
     try:
         icon = base64.b64decode(definition["icon"], validate=True)
     except binascii.Error:
         icon = b""
     if not icon.startswith(b"\x89PNG\r\n\x1a\n"):
-        yield Finding("error", "bizc-icon", manifest["icon"], "", "it must be a PNG")
+        yield fault("bizc-icon", manifest["icon"], "", "it must be a PNG")
 
 
 def xsd_faults(text: str, outermost: str) -> Iterator[str]:

@@ -6,7 +6,6 @@ One function a concern; each adds to one list, so that the author sees every fau
 from __future__ import annotations
 
 import ast
-import datetime
 import importlib.metadata
 import json
 import math
@@ -24,49 +23,9 @@ from connector_runtime import archive
 from connector_runtime.schema import Schema, reference_engine
 from connector_runtime.schema import place as write_place
 
-from . import package
-from .findings import Finding
-
-RULES = {
-    "file-missing": "error",
-    "file-stray": "warning",
-    "file-name": "error",
-    "text-encoding": "error",
-    "size": "error",
-    "json": "error",
-    "json-duplicate-key": "error",
-    "manifest": "error",
-    "manifest-schema-copy": "error",
-    "name-twice": "error",
-    "global-unknown": "error",
-    "global-input": "error",
-    "handler-missing": "error",
-    "handler-undeclared": "error",
-    "handler-name": "error",
-    "handler-run": "error",
-    "handler-syntax": "error",
-    "import-outside": "error",
-    "schema-missing": "error",
-    "schema-undeclared": "error",
-    "schema-name": "error",
-    "schema-invalid": "error",
-    "schema-strict": "error",
-    "field-description": "error",
-    "field-example": "error",
-    "field-words": "advice",
-    "pattern-newline": "warning",
-    "streams": "error",
-    "secret-plain": "error",
-    "credential": "error",
-    "phone-number": "warning",
-    "leftover": "error",
-    "version": "error",
-    "changelog": "error",
-    "icon": "error",
-    "requirement-range": "warning",
-    "test-missing": "warning",
-    "description-long": "advice",
-}
+from . import bizc, listing, package
+from .changelog import changelog_date
+from .findings import TIERS, Finding, fault
 
 _VERSION = re.compile(  # semver.org, without build metadata: a package's name could not carry it
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -94,6 +53,9 @@ _LEFTOVERS = {
         r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]|\b[A-Za-z]:\\Users\\"
     ),
 }
+# With one of these, what is made from manifest and schemas can't be made, nor checked.
+_UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid"}
+_UNREADABLE |= {"schema-strict", "field-description", "field-example"}
 _ICON_BYTES = 64 * 1024
 _ICON_PIXELS = (64, 1024)
 _LISTED_CHARACTERS = 160
@@ -117,10 +79,6 @@ class Tree(NamedTuple):
             for name in (action["input"], action["output"]):
                 if isinstance(self.documents.get(name), dict):
                     yield name, self.documents[name], action
-
-
-def fault(rule: str, file: str, place: str, message: str) -> Finding:
-    return Finding(RULES[rule], rule, file, place, message)
 
 
 def check(root: Path) -> list[Finding]:
@@ -148,8 +106,9 @@ def check(root: Path) -> list[Finding]:
                 _tests,
             ):
                 found += concern(tree)
-    order = ("error", "warning", "advice")
-    return sorted(found, key=lambda finding: (order.index(finding.tier), finding[2:4], finding[1]))
+            if not any(finding.rule in _UNREADABLE for finding in found):
+                found += [*bizc.check(root), *listing.check(root)]
+    return sorted(found, key=lambda finding: (TIERS.index(finding.tier), finding[2:4], finding[1]))
 
 
 def _missing(root: Path) -> Iterator[Finding]:
@@ -201,7 +160,9 @@ def _sizes(tree: Tree) -> Iterator[Finding]:
 
 
 def _texts(tree: Tree) -> Iterator[Finding]:
-    for name, content in tree.files.items():
+    also = [*(tree.root / "bizagi").rglob("*.js"), *(tree.root / "listing").glob("*.yaml")]
+    beside = {path.relative_to(tree.root).as_posix(): path.read_bytes() for path in sorted(also)}
+    for name, content in {**tree.files, **beside}.items():
         if name.endswith(".png"):
             continue
         try:
@@ -396,6 +357,8 @@ def _schemas(tree: Tree) -> Iterator[Finding]:
             yield fault("schema-invalid", name, "", f"it is no JSON Schema of 2020-12 ({error})")
             continue
         yield from _strict(name, (), schema)
+        if any(Schema(schema).problems(example) for example in schema.get("examples", ())):
+            yield fault("field-example", name, "examples", "one does not validate: mend it")
         if name == action["output"] and action.get("streams"):
             items = schema.get("properties", {}).get(action["streams"], {}).get("items", {})
             unknown = set(action.get("summary", ())) - set(items.get("properties", {}))
@@ -414,6 +377,9 @@ def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -
             message = "an object must list its 'properties' and forbid 'additionalProperties'"
             yield fault("schema-strict", name, place, message)
         for key, field in schema.get("properties", {}).items():
+            if "type" not in field:
+                message = "a field must declare its 'type'"
+                yield fault("schema-strict", name, write_place((*path, key)).strip("'"), message)
             yield from _field(name, write_place((*path, key)).strip("'"), field)
             yield from _strict(name, (*path, key), field)
     if isinstance(schema.get("items"), dict):
@@ -482,20 +448,6 @@ def _version(tree: Tree) -> Iterator[Finding]:
     ):
         message = f"it needs a heading '## [{version}] - ' and the date, as in 2026-01-31"
         yield fault("changelog", "CHANGELOG.md", "", message)
-
-
-def changelog_date(text: str, version: str) -> str | None:
-    """Return the date (YYYY-MM-DD) that the change log gives a version, or None."""
-    found = re.search(
-        rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)\s*$", text, re.MULTILINE
-    )
-    if not found:
-        return None
-    try:
-        datetime.date.fromisoformat(found[1])
-    except ValueError:
-        return None
-    return found[1]
 
 
 def _icon(tree: Tree) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from . import package
-from .check import changelog_date
+from .changelog import changelog_date
 
 
 def sbom(root: Path, target: str, content: bytes) -> bytes:

@@ -1,0 +1,20 @@
+"""What CHANGELOG.md says of a version."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+
+def changelog_date(text: str, version: str) -> str | None:
+    """Return the date (YYYY-MM-DD) that the change log gives a version, or None."""
+    found = re.search(
+        rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)\s*$", text, re.MULTILINE
+    )
+    if not found:
+        return None
+    try:
+        datetime.date.fromisoformat(found[1])
+    except ValueError:
+        return None
+    return found[1]
