@@ -1,0 +1,110 @@
+"""Judges from npm: Bizagi's own utilities, and the oldest Node.js that Bizagi's pages name."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tool
+
+JUDGE = Path(__file__).parent / "judge.js"
+TO = "+15005550006"
+
+
+@pytest.fixture(scope="module")
+def npm(tmp_path_factory):
+    """Return the folder with packages from npm, installed for these tests alone."""
+    folder = tmp_path_factory.mktemp("npm")
+    done = subprocess.run(
+        [
+            *(tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder),
+            *("bz-util@2.1.0", "node@10"),
+        ],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        timeout=240,
+    )
+    if done.returncode and "CI" not in os.environ:
+        pytest.skip("npm can't install bz-util and node@10 here")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judge(npm, bizc, node, tmp_path_factory):
+    """Ask bz-util, with the connector's own etc/ where it looks for it."""
+    shutil.copytree(bizc / "etc", npm / "etc")
+
+    def ask(questions):
+        folder = tmp_path_factory.mktemp("judge")
+        (folder / "questions.json").write_text(json.dumps(questions), "utf-8")
+        subprocess.run(
+            [node, JUDGE, npm, folder / "questions.json", folder / "answers.json"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+            env={**os.environ, "NODE_NO_WARNINGS": "1"},
+        )
+        return json.loads((folder / "answers.json").read_text("utf-8"))
+
+    return ask
+
+
+def test_envelopes_are_those_that_bizagis_utilities_make(judge, bizc, host, sandbox):
+    sid = sandbox.add()["sid"]
+    calls = [
+        host.call("send_sms", {"to": TO, "body": "a"}, sandbox.settings),
+        host.call("get_sms_information", {"sid": sid}, sandbox.settings),
+        host.call("get_all_sms", {}, sandbox.settings),
+        host.call("send_sms", {"to": "nobody", "body": "a"}, sandbox.settings),
+        host.call("send_sms", {"to": "+15005550001", "body": "a"}, sandbox.settings),
+        host.call("send_sms", {"to": TO, "body": "a"}, {**sandbox.settings, "authToken": "x"}),
+        host.call("make_call", {}, sandbox.settings),
+        host.call("", {}, sandbox.settings, router="authenticator"),
+    ]
+    envelopes = [answers[0] for answers in host.run(bizc, calls)]
+    assert [each["success"] for each in envelopes] == [True] * 3 + [False] * 4 + [True]
+    judged = judge([{"envelope": envelope} for envelope in envelopes])
+    for envelope, made in zip(envelopes, judged, strict=True):
+        assert json.dumps(envelope) == json.dumps(made)  # the order of the keys too
+
+
+@pytest.mark.parametrize(
+    ("written", "arrives"),
+    [("one%5Cntwo", "one\ntwo"), ("%2541 + 1 % 2", "%41 + 1 % 2"), ("%41", "A")],
+    ids=["line-break", "percent", "spoiled"],
+)
+def test_what_bizagis_utilities_read_is_sent(judge, bizc, host, sandbox, written, arrives):
+    call = host.call("send_sms", {"to": TO, "body": written}, sandbox.settings)
+    (read,) = judge([{name: json.dumps(call[name]) for name in ("globals", "data")}])
+    assert read["globals"]["success"]
+    assert read["data"]["success"]
+    for name in ("globals", "data"):
+        call[name] = read[name]["response"]["outputs"]["output"]
+    ((envelope,),) = host.run(bizc, [{**call, "raw": True}])
+    assert envelope["response"]["outputs"]["output"]["body"] == arrives
+
+
+def test_connector_runs_on_node_10(npm, bizc, host, sandbox):
+    program = npm / "node_modules" / ".bin" / "node"
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("v10.")
+    sid = sandbox.add()["sid"]
+    sandbox.seed(1500)
+    calls = [
+        host.call("send_sms", {"to": TO, "body": "Hola"}, sandbox.settings),
+        host.call("get_sms_information", {"sid": sid}, sandbox.settings),
+        host.call("get_all_sms", {}, sandbox.settings),
+        host.call("send_sms", {"to": "nobody"}, sandbox.settings),
+        host.call("", {}, sandbox.settings, router="authenticator"),
+        host.call("", {}, sandbox.settings, router="cleanAllModulesCache"),
+    ]
+    answers = host.run(bizc, calls, program=(program,))
+    assert [len(each) for each in answers] == [1] * 6
+    assert [each[0].get("success") for each in answers] == [True, True, True, False, True, None]
+    listed = answers[2][0]["response"]["outputs"]["output"]["messages"]
+    assert len(listed) >= 1000
