@@ -386,20 +386,32 @@ def check(root: Path) -> list[Finding]:
     if not (root / hints).is_file():
         findings.append(fault("bizc-list", hints, "", "the JavaScript reads it: add it"))
     for path in sorted({a[key] for a in manifest["actions"] for key in ("input", "output")}):
-        findings += _unknown_keywords(path, _json(root / path), "")
+        findings += _unfit(path, _json(root / path), "")
     if not findings:
         findings += _check_contents(root, manifest)
     return findings
 
 
-def _unknown_keywords(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
+def _unfit(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
+    """Find what the JavaScript does not check, and what Bizagi has no type for."""
     for keyword in sorted(set(schema) - _CHECKED - _IGNORED):
-        said = "bizagi/twilio-connector/schema.js does not know this keyword"
+        said = (
+            "bizagi/twilio-connector/schema.js does not know this keyword: teach it, or do without"
+        )
         yield fault("bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
     for name, field in schema.get("properties", {}).items():
-        yield from _unknown_keywords(file, field, f"{place}.{name}".lstrip("."))
+        where = f"{place}.{name}".lstrip(".")
+        kind = kind_of(field)
+        if kind == "array":
+            kind = kind_of(field["items"]) if "items" in field else "array"
+        if kind not in (*XSD_TYPES, "object"):
+            said = (
+                "Bizagi has no type for it: use text, a number, an object or a list of one of them"
+            )
+            yield fault("bizc-type", file, where, said)
+        yield from _unfit(file, field, where)
     if "items" in schema:
-        yield from _unknown_keywords(file, schema["items"], f"{place}[]")
+        yield from _unfit(file, schema["items"], f"{place}[]")
 
 
 def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ RULES = {
     "bizc-handler": "error",
     "bizc-name": "error",
     "bizc-keyword": "error",
+    "bizc-type": "error",
     "bizc-list": "error",
     "bizc-xsd": "error",
     "bizc-icon": "error",

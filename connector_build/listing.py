@@ -243,7 +243,7 @@ def _translated(texts: Mapping[str, Any]) -> Any:
 def check(root: Path) -> Iterator[Finding]:
     """Find what is missing or left over in the texts of any language.
 
-    Needs a manifest and schemas without faults of their own.
+    Needs a manifest and schemas without faults of their own, and texts in UTF-8.
     """
     manifest = json.loads((root / "connector.json").read_bytes())
     schema = Schema(json.loads((_HERE / "texts.json").read_bytes()))
@@ -255,7 +255,7 @@ def check(root: Path) -> Iterator[Finding]:
         except FileNotFoundError:
             yield fault("text-missing", file, "", "the listing needs it: add it")
             continue
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
+        except yaml.YAMLError as error:
             yield fault("text-form", file, "", f"it is no YAML ({_line(error)}): mend it")
             continue
         problems = schema.problems(texts)
@@ -267,9 +267,9 @@ def check(root: Path) -> Iterator[Finding]:
             yield from _translations(file, code, texts, said)
 
 
-def _line(error: Exception) -> str:
+def _line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}" if mark else "not UTF-8"
+    return f"line {mark.line + 1}" if mark else "a character that it can't hold"
 
 
 def _notes(file: str, texts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Finding]:

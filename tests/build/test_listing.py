@@ -1,0 +1,373 @@
+"""The listing: complete, the same every time, safe, and good to read in a real browser."""
+
+import functools
+import hashlib
+import html.parser
+import http.server
+import json
+import re
+import shutil
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from connector_build import check, listing
+from tests.build.conftest import edit_json, edit_text, put
+from tests.conftest import MANIFEST, ROOT, tool
+
+NAME = "twilio-1.0.0.zip"
+CONTENT = b"the package"
+
+
+@pytest.fixture(scope="module")
+def made():
+    return listing.listing(ROOT, NAME, CONTENT)
+
+
+def page(made, code):
+    return made[f"instructions.{code}.html"].decode()
+
+
+class Outline(html.parser.HTMLParser):
+    """The headings, ids, links and whatever would be fetched of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.headings, self.ids, self.links, self.fetched = [], [], [], []
+        self.language, self.open = None, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "html":
+            self.language = given["lang"]
+        if tag in ("h1", "h2", "h3", "h4"):
+            self.open = tag
+            self.headings.append([tag, ""])
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "a":
+            self.links.append(given["href"])
+        if tag in ("script", "iframe", "object", "embed", "form", "link", "base"):
+            self.fetched.append(tag)
+        self.fetched += [given[name] for name in ("src", "srcset", "action") if name in given]
+
+    def handle_endtag(self, tag):
+        if tag == self.open:
+            self.open = None
+
+    def handle_data(self, data):
+        if self.open:
+            self.headings[-1][1] += data
+
+
+def test_listing_has_these_files(made):
+    assert sorted(made) == [
+        *("icon.png", "icon.svg", "instructions.en.html", "instructions.es.html", "listing.json"),
+    ]
+
+
+def test_item_has_the_fields_of_the_xchange_in_both_languages(made):
+    item = json.loads(made["listing.json"])
+    languages = item.pop("languages")
+    assert item == {
+        "guid": MANIFEST["guid"],
+        "name": "Twilio",
+        "version": MANIFEST["version"],
+        "updated": item["updated"],
+        "author": MANIFEST["author"],
+        "homepage": MANIFEST["homepage"],
+        "costType": "free",
+        "categories": MANIFEST["categories"],
+        "icon": "icon.svg",
+        "gallery": ["icon.png"],
+        "installFile": {
+            "name": NAME,
+            "bytes": len(CONTENT),
+            "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        },
+    }
+    assert f"## [{MANIFEST['version']}] - {item['updated']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert list(languages) == ["en", "es"]
+    for code, texts in languages.items():
+        assert list(texts) == ["name", "overview", "description", "detail", "instructions"]
+        assert texts["instructions"] in made
+        assert all(texts.values())
+        assert "<" not in texts["overview"]
+        assert texts["detail"].count("<li>") == len(MANIFEST["actions"])
+        assert texts["description"] in (MANIFEST["description"], languages["es"]["description"])
+        assert (texts["description"] == MANIFEST["description"]) == (code == "en")
+
+
+def test_icons_are_a_drawing_and_a_square_picture(made):
+    assert made["icon.svg"].lstrip().startswith(b"<svg")
+    width, height = struct.unpack(">II", made["icon.png"][16:24])
+    assert width == height
+
+
+@pytest.mark.parametrize(
+    ("code", "sections"),
+    [
+        (
+            "en",
+            "Overview|Before you start|Configuring the connector|Using the connector|"
+            "If an action fails",
+        ),
+        (
+            "es",
+            "Descripción general|Antes de comenzar|Configurar el conector|Usar el conector|"
+            "Si una acción falla",
+        ),
+    ],
+    ids=["en", "es"],
+)
+def test_instructions_have_the_sections_of_the_xchange(made, code, sections):
+    outline = Outline(page(made, code))
+    assert outline.language == code
+    assert [text for tag, text in outline.headings if tag == "h2"] == sections.split("|")
+    names = [text for tag, text in outline.headings if tag == "h3"]
+    assert names[1:] == [action["displayName"] for action in MANIFEST["actions"]]
+    assert len([1 for tag, _ in outline.headings if tag == "h4"]) == 3 * len(MANIFEST["actions"])
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_instructions_name_every_parameter_input_and_output(made, code):
+    text = page(made, code)
+    for entry in [*MANIFEST["parameters"], *MANIFEST["options"]]:
+        assert f"<li><code>{entry['name']}</code> (" in text
+    for action in MANIFEST["actions"]:
+        (article,) = re.findall(rf'<article id="{action["name"]}">.*?</article>', text, re.DOTALL)
+        assert action["documentation"] in article
+        for way in ("input", "output"):
+            schema = json.loads((ROOT / action[way]).read_text("utf-8"))
+            for name in schema["properties"]:
+                assert f"<dt><code>{name}</code>" in article
+    assert text.count("<dt><code>price</code>") == 3
+    assert text.count("OUTCOME_UNKNOWN") == 1
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_instructions_bring_everything_with_them_and_run_nothing(made, code):
+    outline = Outline(page(made, code))
+    assert [each for each in outline.fetched if not each.startswith("data:image/svg+xml")] == []
+    assert "url(" not in page(made, code)
+    assert all(link.startswith(("https://www.twilio.com/", "#")) for link in outline.links)
+    inside = {link[1:] for link in outline.links if link.startswith("#")}
+    assert inside <= set(outline.ids)
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert "default-src 'none'" in page(made, code)
+
+
+def test_no_english_description_is_left_in_the_spanish_page(made):
+    english, spanish = page(made, "en"), page(made, "es")
+    for entry in MANIFEST["parameters"]:
+        said = entry["description"].replace("'", "&#39;")
+        assert said in english
+        assert said not in spanish
+
+
+def test_the_same_sources_give_the_same_bytes(made, tree):
+    assert listing.listing(tree, NAME, CONTENT) == made
+
+
+def test_markup_in_a_description_is_shown_and_not_obeyed(tree):
+    said = "<script>alert(1)</script> & more."
+    edit_json(tree / "connector.json", lambda it: put(it, "parameters.0.description", said))
+    edit_text(
+        tree / "listing" / "es.yaml",
+        "translations:",
+        f"translations:\n  - {{of: '{said}', is: '{said}'}}",
+    )
+    edit_text(tree / "listing" / "en.yaml", "Open an account", "<b onclick=a()>Open</b> an account")
+    made = listing.listing(tree, NAME, CONTENT)
+    for code in listing.LANGUAGES:
+        assert "<script>" not in page(made, code)
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more." in page(made, code)
+    assert "<b onclick" not in page(made, "en")
+
+
+def test_a_connector_of_one_action_says_so(tree):
+    edit_json(tree / "connector.json", lambda it: put(it, "actions", it["actions"][:1]))
+    made = listing.listing(tree, NAME, CONTENT)
+    assert "The connector has one action." in page(made, "en")
+    assert "El conector tiene una acción." in page(made, "es")
+
+
+def test_a_schema_without_an_example_of_its_own_gets_one_from_its_fields(tree):
+    name = "schemas/get_all_sms.output.json"
+    edit_json(tree / name, lambda it: put(it, "examples"))
+    text = page(listing.listing(tree, NAME, CONTENT), "en")
+    (article,) = re.findall(r'<article id="get_all_sms">.*?</article>', text, re.DOTALL)
+    (example,) = re.findall(r"<pre><code>(.*?)</code></pre>", article, re.DOTALL)
+    (message,) = json.loads(html.unescape(example))["messages"]
+    assert message["sid"] == "SM" + 32 * "b"
+
+
+# One planted fault for each rule about the texts.
+
+
+def found(tree):
+    return [(each.rule, each.file, each.place) for each in check.check(tree)]
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_missing_language_is_found(tree, code):
+    (tree / "listing" / f"{code}.yaml").unlink()
+    assert found(tree) == [("text-missing", f"listing/{code}.yaml", "")]
+
+
+@pytest.mark.parametrize(
+    ("code", "old", "new", "said"),
+    [
+        ("en", "  options: Options\n", "", "'labels.options' is required"),
+        ("es", "  options: Opciones\n", "  options: ''\n", "labels.options"),
+        ("es", "language: Español", "language: Español\nlenguage: x", "lenguage"),
+        ("en", "overview:\n", "overview: [\n", "no YAML (line"),
+        ("en", '"The connector has {count} actions."', '"Three actions."', "{count}"),
+        ("es", '"{value} si no se da otro"', '"{value} {"', "{value}"),
+    ],
+    ids=["missing", "empty", "unknown", "no-yaml", "blank", "brace"],
+)
+def test_texts_of_another_form_are_found(tree, code, old, new, said):
+    edit_text(tree / "listing" / f"{code}.yaml", old, new)
+    (finding,) = check.check(tree)
+    assert (finding.rule, finding.file) == ("text-form", f"listing/{code}.yaml")
+    assert said in str(finding)
+
+
+def test_texts_that_are_no_utf_8_are_found(tree):
+    path = tree / "listing" / "es.yaml"
+    path.write_bytes(path.read_text("utf-8").encode("latin-1"))
+    assert found(tree) == [("text-encoding", "listing/es.yaml", "")]
+
+
+def test_description_that_is_not_translated_is_found_and_so_is_the_old_one(tree):
+    edit_json(tree / "connector.json", lambda it: put(it, "actions.0.description", "Sends one."))
+    assert found(tree) == [
+        ("text-stale", "listing/es.yaml", "translations: Sends an SMS."),
+        ("text-missing", "listing/es.yaml", "translations: Sends one."),
+    ]
+
+
+def test_text_that_is_translated_twice_is_found(tree):
+    again = "translations:\n  - of: Sends an SMS.\n    is: Manda un SMS.\n"
+    edit_text(tree / "listing" / "es.yaml", "translations:\n", again)
+    assert found(tree) == [("text-stale", "listing/es.yaml", "translations: Sends an SMS.")]
+
+
+def test_translation_into_the_language_that_it_is_written_in_is_found(tree):
+    with (tree / "listing" / "en.yaml").open("a", encoding="utf-8") as file:
+        file.write("translations:\n  - {of: Sends an SMS., is: Sends it.}\n")
+    assert found(tree) == [("text-stale", "listing/en.yaml", "translations: Sends an SMS.")]
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_notes_and_advice_follow_the_actions_and_the_errors(tree, code):
+    file = f"listing/{code}.yaml"
+    edit_text(tree / file, "  get_all_sms: >-", "  make_call: >-")
+    edit_text(tree / file, "code: OUTCOME_UNKNOWN", "code: MAYBE")
+    assert found(tree) == [
+        ("text-stale", file, "failing.codes: MAYBE"),
+        ("text-missing", file, "failing.codes: OUTCOME_UNKNOWN"),
+        ("text-missing", file, "notes.get_all_sms"),
+        ("text-stale", file, "notes.make_call"),
+    ]
+
+
+def test_leftovers_in_the_texts_are_found(tree):
+    edit_text(tree / "listing" / "en.yaml", "language: English", "language: English # TO" + "DO")
+    assert [each[0] for each in found(tree)] == ["leftover"]
+
+
+# In a real browser.
+
+MEASURE = """<!DOCTYPE html><title>measure</title><pre id="result"></pre><script>
+const pages = %s, widths = [320, 390, 820, 1280];
+let pending = pages.length * widths.length;
+const result = [];
+for (const page of pages) for (const width of widths) {
+  const frame = document.createElement('iframe');
+  frame.style.width = width + 'px'; frame.style.height = '800px';
+  frame.onload = () => {
+    const inner = frame.contentDocument, root = inner.documentElement;
+    const style = frame.contentWindow.getComputedStyle(inner.body);
+    const image = inner.querySelector('header img');
+    result.push({page, width, wide: root.scrollWidth, font: parseFloat(style.fontSize),
+      image: image.complete && image.naturalWidth, height: root.scrollHeight,
+      text: inner.querySelector('h1').getBoundingClientRect().right});
+    if (--pending === 0) document.getElementById('result').textContent = JSON.stringify(result);
+  };
+  frame.src = page; document.body.append(frame);
+}
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Run headless Chromium with a profile of its own, which speaks to nobody."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or tool("chromium")
+
+    def run(*arguments):
+        done = subprocess.run(
+            [
+                *(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--hide-scrollbars", "--no-proxy-server"),
+                f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+                *arguments,
+            ],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def served(made, tmp_path_factory):
+    """The listing over HTTP on loopback, and a page that measures it."""
+    folder = tmp_path_factory.mktemp("served")
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    pages = [f"instructions.{code}.html" for code in listing.LANGUAGES]
+    (folder / "measure.html").write_text(MEASURE % json.dumps(pages), "utf-8")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_pages_fit_phones_and_desktops(chromium, served):
+    dom = chromium("--virtual-time-budget=20000", "--dump-dom", f"{served}/measure.html")
+    (result,) = re.findall(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
+    measured = json.loads(html.unescape(result))
+    assert len(measured) == 8
+    for each in measured:
+        assert each["wide"] <= each["width"], each  # nothing to scroll sideways
+        assert each["text"] <= each["width"], each
+        assert each["font"] >= 16, each
+        assert each["image"] > 0, each
+        assert each["height"] > 2000, each
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_pages_print_on_few_sheets(chromium, served, tmp_path, code):
+    target = tmp_path / "printed.pdf"
+    url = f"{served}/instructions.{code}.html"
+    chromium("--no-pdf-header-footer", f"--print-to-pdf={target}", url)
+    sheets = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
+    assert 3 <= sheets <= 12
