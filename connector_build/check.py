@@ -73,11 +73,11 @@ class Tree(NamedTuple):
         found: dict[str, Any] = self.documents["connector.json"]
         return found
 
-    def schemas(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    def schemas(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         """Give file, schema and action of every action schema that there is."""
         for action in self.manifest["actions"]:
             for name in (action["input"], action["output"]):
-                if isinstance(self.documents.get(name), dict):
+                if name in self.documents:
                     yield name, self.documents[name], action
 
 
@@ -129,13 +129,19 @@ def _json(tree: Tree) -> Iterator[Finding]:
             return dict(pairs)
 
         try:
-            tree.documents[name] = json.loads(content.decode("utf-8"), object_pairs_hook=unique)
+            tree.documents[name] = json.loads(
+                content.decode("utf-8"), object_pairs_hook=unique, parse_constant=_refuse_constant
+            )
         except UnicodeDecodeError:
             continue  # `_texts` reports it
         except (ValueError, RecursionError) as error:
             yield fault("json", name, "", f"it is not valid JSON ({error}): correct it")
         for key in twice:
             yield fault("json-duplicate-key", name, key, "the key stands twice: keep one")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is Python's, not JSON's")
 
 
 def _stray(tree: Tree) -> Iterator[Finding]:
@@ -219,7 +225,7 @@ def _code(tree: Tree) -> Iterator[Finding]:
             )
             continue
         depth = len(PurePosixPath(name).parts) - 1
-        for node, guarded in _imports(module):
+        for node, guarded in _imports([module]):
             for imported in _imported(node, depth):
                 top = imported.split(".")[0]
                 if known and top not in allowed and not (guarded and top in optional):
@@ -231,19 +237,20 @@ def _code(tree: Tree) -> Iterator[Finding]:
 
 
 def _imports(
-    module: ast.AST, guarded: bool = False
+    nodes: Iterable[ast.AST], guarded: bool = False
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Give every import, and whether the code says what to do without it."""
-    for node in ast.iter_child_nodes(module):
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node, guarded
         elif isinstance(node, ast.Try) and any(
             isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
             for handler in node.handlers
         ):
-            yield from _imports(node, guarded=True)
+            yield from _imports([*node.body, *node.orelse], guarded=True)
+            yield from _imports([*node.handlers, *node.finalbody], guarded)
         else:
-            yield from _imports(node, guarded)
+            yield from _imports(ast.iter_child_nodes(node), guarded)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, depth: int) -> list[str]:
@@ -352,34 +359,44 @@ def _handlers(tree: Tree) -> Iterator[Finding]:
 def _schemas(tree: Tree) -> Iterator[Finding]:
     for name, schema, action in tree.schemas():
         try:
+            if not isinstance(schema, dict):
+                raise ValueError("not an object")
             reference_engine(schema)
         except ValueError as error:
-            yield fault("schema-invalid", name, "", f"it is no JSON Schema of 2020-12 ({error})")
+            message = f"it is no JSON Schema of 2020-12 ({error}): correct it"
+            yield fault("schema-invalid", name, "", message)
             continue
         yield from _strict(name, (), schema)
         if any(Schema(schema).problems(example) for example in schema.get("examples", ())):
             yield fault("field-example", name, "examples", "one does not validate: mend it")
         if name == action["output"] and action.get("streams"):
-            items = schema.get("properties", {}).get(action["streams"], {}).get("items", {})
-            unknown = set(action.get("summary", ())) - set(items.get("properties", {}))
+            items = _inside(_inside(_inside(schema, "properties"), action["streams"]), "items")
+            unknown = set(action.get("summary", ())) - set(_inside(items, "properties"))
             if not items:
                 message = f"'streams' of {action['name']} must name a list in it"
                 yield fault("streams", name, action["streams"], message)
             elif unknown:
-                message = f"'summary' of {action['name']} names what is not in it"
+                message = f"'summary' of {action['name']} names what is not in it: take it out"
                 yield fault("streams", name, ", ".join(sorted(unknown)), message)
 
 
+def _inside(schema: Any, key: str) -> dict[str, Any]:
+    """Return what is under a key of a schema, or nothing where that is no object."""
+    found = schema.get(key) if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -> Iterator[Finding]:
-    if schema.get("type") == "object" or "properties" in schema:
+    if not path or "object" in schema.get("type", ()) or "properties" in schema:
         if schema.get("additionalProperties") is not False or "properties" not in schema:
             place = write_place(path).strip("'") if path else ""
             message = "an object must list its 'properties' and forbid 'additionalProperties'"
             yield fault("schema-strict", name, place, message)
         for key, field in schema.get("properties", {}).items():
-            if "type" not in field:
-                message = "a field must declare its 'type'"
+            if not isinstance(field, dict) or "type" not in field:
+                message = "a field must be an object that says its 'type'"
                 yield fault("schema-strict", name, write_place((*path, key)).strip("'"), message)
+                continue
             yield from _field(name, write_place((*path, key)).strip("'"), field)
             yield from _strict(name, (*path, key), field)
     if isinstance(schema.get("items"), dict):
@@ -393,7 +410,12 @@ def _field(name: str, place: str, field: Mapping[str, Any]) -> Iterator[Finding]
     if not examples:
         yield fault("field-example", name, place, "it has no example: give one that validates")
     rules = {key: value for key, value in field.items() if key not in ("description", "examples")}
-    schema = Schema({key: value for key, value in rules.items() if value is not None})
+    try:
+        schema = Schema({key: value for key, value in rules.items() if value is not None})
+    except ValueError:
+        message = "its rules are no schema by themselves: correct the pattern, or do without '$ref'"
+        yield fault("schema-invalid", name, place, message)
+        return
     for example in examples:
         if schema.problems(example):
             yield fault("field-example", name, place, "an example of it does not validate: mend it")
@@ -411,7 +433,7 @@ def _field(name: str, place: str, field: Mapping[str, Any]) -> Iterator[Finding]
 def _globals(tree: Tree) -> Iterator[Finding]:
     parameters = {entry["name"]: entry for entry in tree.manifest["parameters"]}
     for number, action in enumerate(tree.manifest["actions"]):
-        fields = tree.documents.get(action["input"], {}).get("properties", {})
+        fields = _inside(tree.documents.get(action["input"]), "properties")
         for name in action["globals"]:
             place = f"actions[{number}].globals"
             if not parameters.get(name, {}).get("global"):
@@ -420,7 +442,7 @@ def _globals(tree: Tree) -> Iterator[Finding]:
             elif name not in fields:
                 message = f"'{name}' is no input of {action['name']}: add it to {action['input']}"
                 yield fault("global-input", "connector.json", place, message)
-            elif not _agree(parameters[name], fields[name]):
+            elif not _agree(parameters[name], _inside(fields, name)):
                 message = f"'{name}' has other rules as parameter than as input: make them agree"
                 yield fault("global-input", action["input"], name, message)
 
@@ -440,7 +462,8 @@ def _secrets(tree: Tree) -> Iterator[Finding]:
 def _version(tree: Tree) -> Iterator[Finding]:
     version = tree.manifest["version"]
     if not _VERSION.fullmatch(version):
-        yield fault("version", "connector.json", "version", f"'{version}' is no semantic version")
+        message = f"'{version}' is no semantic version: correct it"
+        yield fault("version", "connector.json", "version", message)
         return
     if (
         changelog_date(tree.files.get("CHANGELOG.md", b"").decode("utf-8", "replace"), version)

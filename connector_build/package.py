@@ -53,8 +53,9 @@ def requirements(root: Path, extras: bool = False) -> list[str]:
     """Return the run-time requirements that pyproject.toml declares, or those of its extras."""
     project = tomli.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     if not extras:
-        return sorted(project["dependencies"])
-    return sorted({line for lines in project["optional-dependencies"].values() for line in lines})
+        return sorted(project.get("dependencies", ()))
+    extra = project.get("optional-dependencies", {})
+    return sorted({line for lines in extra.values() for line in lines})
 
 
 def timestamp() -> tuple[int, int, int, int, int, int]:
