@@ -21,6 +21,12 @@ LEVELS = ("none", "patch", "minor", "major")
 # Facets that only say less or more: whether a larger value lets more pass.
 _BOUNDS = {"minimum": False, "maximum": True, "minLength": False, "maxLength": True}
 _BOUNDS |= {"minItems": False, "maxItems": True}
+_JSON_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
+# Keywords that only tell people something, and those that are compared; any other is in doubt.
+_WORDS = {"$schema", "$comment", "title", "description", "example", "examples", "displayName"}
+_WORDS |= {"mustBe", "x-mustBe"}
+_COMPARED = {"name", "type", "enum", "pattern", "default", "properties", "required", "items"}
+_COMPARED |= {"additionalProperties", "secret", "global", *_BOUNDS}
 
 
 class Change(NamedTuple):
@@ -47,7 +53,10 @@ def read(path: Path) -> dict[str, bytes]:
 def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
     """Return every difference between two packages' files, the gravest first."""
     before, after = _decoded(old), _decoded(new)
-    changes = list(_manifest(before, after))
+    try:
+        changes = list(_manifest(before, after))
+    except (AttributeError, KeyError, TypeError) as error:  # a manifest or schema of another form
+        raise InvalidPackage(f"connector.json: it can't be compared ({error!r}).") from error
     compared = {package.MANIFEST}
     for name in sorted((old.keys() | new.keys()) - compared):
         if old.get(name) != new.get(name):
@@ -76,11 +85,11 @@ def is_enough(old: str, new: str, step: str) -> bool:
 
 def least(old: str, step: str) -> str:
     """Return the smallest version that may follow."""
-    major, minor, patch, *_ = _precedence(old)
+    major, minor, patch, released, _ = _precedence(old)
     if step == "none":
         return old
     numbers = {"major": (major + 1, 0, 0), "minor": (major, minor + 1, 0)}
-    return ".".join(map(str, numbers.get(step, (major, minor, patch + 1))))
+    return ".".join(map(str, numbers.get(step, (major, minor, patch + released))))
 
 
 def _precedence(text: str) -> tuple[Any, ...]:
@@ -99,7 +108,8 @@ def _decoded(files: Mapping[str, bytes]) -> dict[str, Any]:
         }
         for action in documents["connector.json"]["actions"]:
             _ = documents[action["input"]]["properties"], documents[action["output"]]["properties"]
-        if not re.match(r"[0-9]+\.[0-9]+\.[0-9]+", documents["connector.json"]["version"]):
+        form = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
+        if not re.fullmatch(form, documents["connector.json"]["version"]):
             raise ValueError("its version is no semantic version")
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidPackage(f"connector.json: it can't be compared ({error}).") from error
@@ -191,7 +201,8 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
     for facet, more in _BOUNDS.items():
         if old.get(facet) != new.get(facet):
             yield _bound(place, facet, old.get(facet), new.get(facet), more)
-    yield from _choices(place, old, new)
+    yield from _choices(place, old.get("enum"), new.get("enum"), taken=True)
+    yield from _unknown(place, old, new)
     if old.get("pattern") != new.get("pattern"):
         wider = "pattern" not in new or _is_wider(old.get("pattern"), new["pattern"])
         what = "its pattern takes more" if wider else "its pattern may refuse what it took before"
@@ -199,7 +210,7 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
     if old.get("default") != new.get("default"):
         yield Change("minor", place, "its default differs")
     strict = [schema.get("additionalProperties") is False for schema in (old, new)]
-    if "properties" in old and strict == [False, True]:
+    if strict == [False, True]:
         yield Change("major", place, "it no longer takes unknown fields")
     fields, others = old.get("properties", {}), new.get("properties", {})
     for name, field, other in _pairs(fields, others):
@@ -217,8 +228,8 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
             if was_needed and not needed:
                 yield Change("minor", where, "it is no longer required")
             yield from _taken(where, field, other)
-    if "items" in old and "items" in new:
-        yield from _taken(f"{place}[]", old["items"], new["items"])
+    if "items" in old or "items" in new:
+        yield from _taken(f"{place}[]", old.get("items", {}), new.get("items", {}))
 
 
 def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
@@ -233,7 +244,8 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
         if old.get(facet) != new.get(facet):
             change = _bound(place, facet, old.get(facet), new.get(facet), _BOUNDS[facet])
             yield change._replace(level="major" if change.level == "minor" else "minor")
-    yield from _choices(place, old, new)
+    yield from _choices(place, old.get("enum"), new.get("enum"), taken=False)
+    yield from _unknown(place, old, new)
     if old.get("pattern") != new.get("pattern"):
         changed = "pattern" in old
         yield Change("major" if changed else "minor", place, "the form of its text differs")
@@ -248,13 +260,13 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
             if name in old.get("required", ()) and name not in new.get("required", ()):
                 yield Change("major", where, "it may be missing now")
             yield from _given(where, field, other)
-    if "items" in old and "items" in new:
-        yield from _given(f"{place}[]", old["items"], new["items"])
+    if "items" in old or "items" in new:
+        yield from _given(f"{place}[]", old.get("items", {}), new.get("items", {}))
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:
     """Return the types that a schema lets pass; a number may be a whole one."""
-    declared = schema.get("type", ["any"])
+    declared = schema.get("type", _JSON_TYPES)
     kinds = {declared} if isinstance(declared, str) else set(declared)
     return kinds | {"integer"} if "number" in kinds else kinds
 
@@ -268,12 +280,22 @@ def _bound(place: str, facet: str, old: Any, new: Any, more: bool) -> Change:
     return Change("minor" if wider else "major", place, f"'{facet}' is {new}, was {old}")
 
 
-def _choices(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    if old.get("enum") == new.get("enum"):
+def _choices(
+    place: str, old: list[Any] | None, new: list[Any] | None, taken: bool
+) -> Iterator[Change]:
+    """Compare enumerations: one that is taken must not lose a value, one that is given not gain."""
+    if old == new:
         return
-    before, after = old.get("enum"), new.get("enum")
-    narrowed = after is not None and (before is None or any(value not in after for value in before))
-    yield Change("major" if narrowed else "minor", place, f"'enum' is {after}, was {before}")
+    more, less = (old, new) if taken else (new, old)
+    broken = less is not None and (more is None or any(value not in less for value in more))
+    yield Change("major" if broken else "minor", place, f"'enum' is {new}, was {old}")
+
+
+def _unknown(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    """Report keywords that nothing here can judge, such as 'const' or 'anyOf'."""
+    for key in sorted((old.keys() | new.keys()) - _COMPARED - _WORDS):
+        if old.get(key) != new.get(key):
+            yield Change("major", place, f"'{key}' differs, which may break what was drawn")
 
 
 def _is_wider(old: str | None, new: str) -> bool:
