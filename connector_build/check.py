@@ -50,7 +50,7 @@ _LEFTOVERS = {
         r"lorem ipsum|\bchange[-_ ]?me\b|\breplace[-_ ]me\b|<(?:your|insert)[-_ ][^>]*>", re.I
     ),
     "a path of somebody's machine": re.compile(
-        r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]|\b[A-Za-z]:\\Users\\"
+        r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]|\b[A-Za-z]:\\+Users\\"
     ),
 }
 # With one of these, what is made from manifest and schemas can't be made, nor checked.

@@ -1,0 +1,675 @@
+"""Each rule of the check has faults planted for it: they must be found, and nothing besides."""
+
+import json
+import re
+import struct
+
+import pytest
+
+from connector_build import check
+from connector_build.findings import Finding
+from connector_runtime import archive
+from tests.build.conftest import edit_json, edit_text, put
+from tests.conftest import ROOT
+
+RULES = check.RULES
+LOOK_UP = "schemas/get_sms_information.input.json"
+LISTED = "schemas/get_all_sms.output.json"
+SENT = "schemas/send_sms.output.json"
+MESSAGE = "properties.messages.items"
+PLANTED = "auth/planted.py"
+HEX = "0123456789abcdef"
+SAYS_WHAT_TO_DO = re.compile(
+    r"(^|: |, or |, and )(add|call|correct|declare|do|end|export|give|keep|leave|make|mend|move"
+    r"|rename|save|say|settle|shorten|take|use|write)\b|\b(must|needs|is required|will do)\b"
+    r"|is not known|breaks the rule"
+)
+
+
+def write(name, content):
+    def plant(tree):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return plant
+
+
+def append(name, content):
+    return lambda tree: (tree / name).write_bytes((tree / name).read_bytes() + content)
+
+
+def remove(name):
+    return lambda tree: (tree / name).unlink()
+
+
+def move(name, target):
+    return lambda tree: (tree / name).rename(tree / target)
+
+
+def replace(name, old, new):
+    return lambda tree: edit_text(tree / name, old, new)
+
+
+def edit(name, change):
+    return lambda tree: edit_json(tree / name, change)
+
+
+def manifest(place, *value):
+    return edit("connector.json", lambda document: put(document, place, *value))
+
+
+def schema(name, place, *value):
+    return edit(name, lambda document: put(document, place, *value))
+
+
+def code(text):
+    """A module in the package whose second line is the text."""
+    return write(PLANTED, f'"""Planted."""\n{text}\n')
+
+
+def png(width, height, size=33):
+    return (b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)).ljust(
+        size, b"\0"
+    )
+
+
+# Built here, of parts: this file must not hold what the check, and others like it, look for.
+CREDENTIALS = {
+    "account SID": "AC" + HEX * 2,
+    "message SID": "SM" + HEX * 2,
+    "API key": "SK" + HEX[::-1] * 2,
+    "auth token": HEX * 2,
+    "auth token in quotes": '"' + HEX[::-1] * 2 + '"',
+    "private key": "-----BEGIN " + "PRIVATE KEY-----",
+    "private key of a kind": "-----BEGIN " + "RSA PRIVATE KEY-----",
+    "Basic header": "Authorization: Basic " + "QWxhZGRpbjpvcGVu" + "c2VzYW1lMTIz",
+    "Bearer header": "Authorization: Bearer " + HEX + "-._" + HEX,
+    "URL with a password": "https://somebody:" + "hidden" + "@example.com/",
+    "access key": "AK" + "IA" + "ABCDEFGHIJKLMNOP",
+    "GitHub token": "gh" + "p_" + HEX,
+    "Slack token": "xo" + "xb-" + HEX,
+    "payment key": "sk_" + "live_" + HEX,
+}
+LEFTOVERS = {
+    "note": "TO" + "DO: later",
+    "other note": "FIX" + "ME",
+    "third note": "X" * 3,
+    "filler": "Lorem " + "ipsum dolor",
+    "word to change": "change" + "me",
+    "word to change with a hyphen": "Change" + "-Me",
+    "word to replace": "replace" + "_me",
+    "gap to fill": "<your" + "-account>",
+    "other gap to fill": "<insert" + "_name>",
+    "home folder": "/".join(("", "home", "somebody")),
+    "home folder on a Mac": "/".join(("", "Users", "somebody")),
+    "temporary folder": '"' + "/".join(("", "tmp", "somebody")) + '"',
+    "deeper temporary folder": "/".join(("", "var", "folders", "zz")),
+    "home folder on Windows": "\\".join(("C:", "Users", "somebody")),
+    "home folder on Windows, escaped": "\\\\".join(("C:", "Users", "somebody")),
+    "home folder on Windows, with slashes": "/".join(("C:", "Users", "somebody")),
+}
+NUMBERS = {
+    "in Germany": "+49" + "301234567",
+    "in the United States": "+1" + "4155552671",
+    "one more than the reserved": "+1" + "4155550200",
+    "behind whatsapp": "whatsapp:+44" + "7911123456",
+}
+BAD_IMPORTS = {
+    "not declared": "import pandas",
+    "second of two": "import json, pandas",
+    "of a submodule": "import pandas.io.sql as sql",
+    "from a module": "from pandas.io import sql",
+    "of the package by its bare name": "from actions import send_sms",
+    "of what is not packaged": "from connector_build import check",
+    "of an extra": "import aiohttp",
+    "that leaves the package": "from .. import auth",
+    "that leaves the package by name": "from ...elsewhere.deep import thing",
+    "in a function": "def f(): import pandas",
+    "guarded, but in no extra": "try: import pandas\nexcept ImportError: pandas = None",
+    "guarded against something else": "try: import aiohttp\nexcept OSError: pass",
+    "guarded against everything": "try: import aiohttp\nexcept: pass",
+    "where another is not there": "try: x = 1\nexcept ImportError: import aiohttp",
+    "after a guarded one": "try: x = 1\nexcept ImportError: pass\nfinally: import aiohttp",
+}
+BAD_IMPORT_LINES = {"where another is not there": 3, "after a guarded one": 4}
+SECRET_NAMES = ("apiToken", "clientSecret", "password", "passphrase", "privateKey", "access_key")
+ICON_BYTES = 64 * 1024
+
+# "rule: what is wrong": the file and the place that the finding must name, and how to plant it.
+FAULTS = {
+    "file-missing: connector.json": ("connector.json", "", remove("connector.json")),
+    "file-missing: icon.png": ("icon.png", "", remove("icon.png")),
+    "file-missing: LICENSE": ("LICENSE", "", remove("LICENSE")),
+    "file-missing: pyproject.toml": ("pyproject.toml", "", remove("pyproject.toml")),
+    "file-stray: no code": ("actions/notes.txt", "", write("actions/notes.txt", "")),
+    "file-stray: too deep": ("auth/more/x.py", "", write("auth/more/x.py", "")),
+    "file-name: upper case": ("auth/Planted.py", "", write("auth/Planted.py", "")),
+    "file-name: dot": ("auth/planted.en.json", "", write("auth/planted.en.json", "{}")),
+    "text-encoding: README": ("README.md", "", append("README.md", b"caf\xe9\n")),
+    "text-encoding: JSON": ("auth/x.json", "", write("auth/x.json", b'{"x": "caf\xe9"}')),
+    "text-encoding: Python that says so": (
+        PLANTED, "", write(PLANTED, b"# coding: latin-1\nx = 'caf\xe9'\n"),
+    ),
+    "size: one file": (
+        "auth/x.json", "", write("auth/x.json", b"[]".ljust(archive.MOST_BYTES_OF_A_MEMBER + 1)),
+    ),
+    "size: too many files": (
+        "(package)", "",
+        lambda tree: [write(f"auth/x{n}.json", "{}")(tree) for n in range(archive.MOST_MEMBERS)],
+    ),
+    "json: not at all": ("auth/hints.json", "", write("auth/hints.json", "{")),
+    "json: empty": ("auth/hints.json", "", write("auth/hints.json", "")),
+    "json: connector.json": ("connector.json", "", append("connector.json", b"}")),
+    "json: byte order mark": ("auth/x.json", "", write("auth/x.json", b"\xef\xbb\xbf{}")),
+    "json: NaN": ("auth/x.json", "", write("auth/x.json", '{"x": [NaN]}')),
+    "json: infinity": ("auth/x.json", "", write("auth/x.json", '{"x": -Infinity}')),
+    "json: nested too deeply": ("auth/x.json", "", write("auth/x.json", "[" * 100_000)),
+    "json-duplicate-key: at the top": ("auth/x.json", "a", write("auth/x.json", '{"a":1,"a":1}')),
+    "json-duplicate-key: below": (
+        "auth/x.json", "b", write("auth/x.json", '{"a": [{"b": 1, "c": 2, "b": 3, "b": 4}]}'),
+    ),
+    "manifest: unknown key": ("connector.json", "", manifest("licence", "MIT")),
+    "manifest: missing key": ("connector.json", "", manifest("guid")),
+    "manifest: wrong type": ("connector.json", "", manifest("parameters.0.required", "no")),
+    "manifest: wrong version": ("connector.json", "", manifest("version", "1.0")),
+    "manifest: a list": ("connector.json", "", write("connector.json", "[1]")),
+    "manifest-schema-copy: differs": (
+        "schemas/manifest.json", "", append("schemas/manifest.json", b"\n"),
+    ),
+    "manifest-schema-copy: missing": (
+        "schemas/manifest.json", "", remove("schemas/manifest.json"),
+    ),
+    "name-twice: parameter and option": (
+        "connector.json", "from", manifest("options.1.name", "from"),
+    ),
+    "name-twice: actions": (
+        "connector.json", "send_sms",
+        edit("connector.json", lambda found: found["actions"].append(found["actions"][0])),
+    ),
+    "global-unknown: no parameter": (
+        "connector.json", "actions[1].globals", manifest("actions.1.globals", ["sender"]),
+    ),
+    "global-unknown: not global": (
+        "connector.json", "actions[0].globals", manifest("actions.0.globals", ["accountId"]),
+    ),
+    "global-unknown: an option": (
+        "connector.json", "actions[0].globals", manifest("actions.0.globals", ["timeoutSeconds"]),
+    ),
+    "global-input: no such input": (
+        "connector.json", "actions[1].globals", manifest("actions.1.globals", ["from"]),
+    ),
+    "global-input: other pattern": (
+        "schemas/send_sms.input.json", "from",
+        schema("schemas/send_sms.input.json", "properties.from.pattern", r"^.+$(?!\n)"),
+    ),
+    "global-input: other bound": (
+        "schemas/send_sms.input.json", "from",
+        schema("schemas/send_sms.input.json", "properties.from.minimum", 1),
+    ),
+    "handler-missing: action": ("actions/send_sms.py", "", remove("actions/send_sms.py")),
+    "handler-missing: auth": ("auth/__init__.py", "", remove("auth/__init__.py")),
+    "handler-missing: other auth": ("login/__init__.py", "", manifest("auth", "login")),
+    "handler-undeclared: module": ("actions/call.py", "", write("actions/call.py", "")),
+    "handler-name: other than the action's": (
+        "actions/text.py", "",
+        move("actions/send_sms.py", "actions/text.py"),
+        manifest("actions.0.handler", "actions/text.py"),
+    ),
+    "handler-run: other name": (
+        "actions/send_sms.py", "run", replace("actions/send_sms.py", "def run(", "def send("),
+    ),
+    "handler-run: a coroutine": (
+        "actions/send_sms.py", "run", replace("actions/send_sms.py", "def run(", "async def run("),
+    ),
+    "handler-run: auth without connect": (
+        "auth/__init__.py", "connect", replace("auth/__init__.py", "def connect(", "def join("),
+    ),
+    "handler-run: auth without check": (
+        "auth/__init__.py", "check", replace("auth/__init__.py", "def check(", "def probe("),
+    ),
+    "handler-syntax: handler": (
+        "actions/send_sms.py", "line 2", write("actions/send_sms.py", "x = 1\ndef run(:\n"),
+    ),
+    "handler-syntax: helper": (PLANTED, "line 2", code("x ="),),
+    "handler-syntax: null character": (PLANTED, "line 1", write(PLANTED, b"\0")),
+    "schema-missing: output": (LISTED, "", remove(LISTED)),
+    "schema-missing: input": (LOOK_UP, "", remove(LOOK_UP)),
+    "schema-undeclared: of no action": (
+        "schemas/call.input.json", "", write("schemas/call.input.json", "{}"),
+    ),
+    "schema-name: other than the action's": (
+        "schemas/look_up.input.json", "",
+        move(LOOK_UP, "schemas/look_up.input.json"),
+        manifest("actions.1.input", "schemas/look_up.input.json"),
+    ),
+    "schema-invalid: unknown type": (LOOK_UP, "", schema(LOOK_UP, "properties.sid.type", "text")),
+    "schema-invalid: bad pattern": (LOOK_UP, "", schema(LOOK_UP, "properties.sid.pattern", "(")),
+    "schema-invalid: a list": (LOOK_UP, "", write(LOOK_UP, "[1]")),
+    "schema-invalid: true": (LOOK_UP, "", write(LOOK_UP, "true")),
+    "schema-invalid: reference": (
+        LOOK_UP, "sid",
+        schema(LOOK_UP, "$defs", {"sid": {"type": "string"}}),
+        schema(LOOK_UP, "properties.sid.$ref", "#/$defs/sid"),
+    ),
+    "schema-invalid: bad pattern of a setting": (
+        "connector.json", "voice_url", manifest("parameters.1.pattern", "("),
+    ),
+    "schema-strict: open at the top": (LOOK_UP, "", schema(LOOK_UP, "additionalProperties")),
+    "schema-strict: open by a schema": (
+        LOOK_UP, "", schema(LOOK_UP, "additionalProperties", {"type": "string"}),
+    ),
+    "schema-strict: without properties": (
+        "schemas/get_all_sms.input.json", "",
+        schema("schemas/get_all_sms.input.json", "properties"),
+    ),
+    "schema-strict: empty": (
+        "schemas/get_all_sms.input.json", "", write("schemas/get_all_sms.input.json", "{}"),
+    ),
+    "schema-strict: items": (
+        LISTED, "messages[0]", schema(LISTED, f"{MESSAGE}.additionalProperties"),
+    ),
+    "schema-strict: field": (
+        SENT, "body",
+        schema(SENT, "properties.body.type", "object"),
+        schema(SENT, "properties.body.examples", [{}]),
+    ),
+    "schema-strict: field that may be null": (
+        SENT, "body",
+        schema(SENT, "properties.body.type", ["object", "null"]),
+        schema(SENT, "properties.body.examples", [None]),
+    ),
+    "schema-strict: field that is true": (LOOK_UP, "sid", schema(LOOK_UP, "properties.sid", True)),
+    "field-description: missing": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.description"),
+    ),
+    "field-description: blank": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.description", " "),
+    ),
+    "field-description: in items": (
+        LISTED, "messages[0].sid", schema(LISTED, f"{MESSAGE}.properties.sid.description"),
+    ),
+    "field-description: of a field in a field": (
+        SENT, "body.text",
+        schema(SENT, "properties.body", {
+            "type": "object", "additionalProperties": False, "description": "Planted.",
+            "examples": [{}], "properties": {"text": {"type": "string", "examples": [""]}},
+        }),
+    ),
+    "field-description: of a setting": (
+        "connector.json", "accountId", manifest("parameters.2.description", " "),
+    ),
+    "field-example: missing": (LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.examples")),
+    "field-example: empty list": (LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.examples", [])),
+    "field-example: not valid": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.examples", ["SM1"]),
+    ),
+    "field-example: second not valid": (
+        LISTED, "messages[0].body", schema(LISTED, f"{MESSAGE}.properties.body.examples", ["", 5]),
+    ),
+    "field-example: of a setting": (
+        "connector.json", "timeoutSeconds", manifest("options.2.example", 301),
+    ),
+    "field-words: missing": (LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.x-mustBe")),
+    "field-words: of a setting": (
+        "connector.json", "accountId", manifest("parameters.2.mustBe"),
+    ),
+    "pattern-newline: input": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.pattern", "^(SM|MM)[0-9a-fA-F]{32}$"),
+    ),
+    "pattern-newline: setting": (
+        "connector.json", "accountId", manifest("parameters.2.pattern", "^AC[0-9a-fA-F]{32}$"),
+    ),
+    "streams: no such output": (LISTED, "texts", manifest("actions.2.streams", "texts")),
+    "streams: no list": (SENT, "status", manifest("actions.0.streams", "status")),
+    "streams: list of anything": (
+        LISTED, "messages", schema(LISTED, "properties.messages.items", True),
+    ),
+    "streams: unknown field in the summary": (
+        LISTED, "colour, size", manifest("actions.2.summary", ["sid", "size", "colour"]),
+    ),
+    "secret-plain: not kept secret": (
+        "connector.json", "authToken", manifest("parameters.3.secret", False),
+    ),
+    **{
+        f"secret-plain: {name}": ("connector.json", name, manifest("options.1.name", name))
+        for name in SECRET_NAMES
+    },
+    **{
+        f"credential: {kind}": (PLANTED, "line 2", code(f"# {text}"))
+        for kind, text in CREDENTIALS.items()
+    },
+    **{
+        f"phone-number: {kind}": (PLANTED, "line 2", code(f"# {text}"))
+        for kind, text in NUMBERS.items()
+    },
+    **{
+        f"leftover: {kind}": (PLANTED, "line 2", code(f"# {text}"))
+        for kind, text in LEFTOVERS.items()
+    },
+    **{
+        f"import-outside: {kind}": (
+            PLANTED, f"line {BAD_IMPORT_LINES.get(kind, 2)}", code(text),
+        )
+        for kind, text in BAD_IMPORTS.items()
+    },
+    **{
+        f"version: {version}": ("connector.json", "version", manifest("version", version))
+        for version in ("1.0.0-01", "1.0.0-rc..1", "1.0.0-.")
+    },
+    "changelog: no heading": ("CHANGELOG.md", "", manifest("version", "1.0.1")),
+    "changelog: no heading of a pre-release": (
+        "CHANGELOG.md", "", manifest("version", "1.0.0-rc.1"),
+    ),
+    "changelog: no date": ("CHANGELOG.md", "", write("CHANGELOG.md", "## [1.0.0]\n")),
+    "changelog: no day of the calendar": (
+        "CHANGELOG.md", "", write("CHANGELOG.md", "## [1.0.0] - 2026-02-30\n"),
+    ),
+    "changelog: a dot is a dot": (
+        "CHANGELOG.md", "", write("CHANGELOG.md", "## [1x0x0] - 2026-02-03\n"),
+    ),
+    "icon: no SVG": ("icon.svg", "", remove("icon.svg")),
+    "icon: no PNG": ("icon.png", "", write("icon.png", b"GIF89a".ljust(100))),
+    "icon: cut off": ("icon.png", "", write("icon.png", png(128, 128)[:32])),
+    "icon: not square": ("icon.png", "", write("icon.png", png(128, 127))),
+    "icon: too small": ("icon.png", "", write("icon.png", png(63, 63))),
+    "icon: too large": ("icon.png", "", write("icon.png", png(1025, 1025))),
+    "icon: too many bytes": ("icon.png", "", write("icon.png", png(128, 128, ICON_BYTES + 1))),
+    "icon: other name": (
+        "logo.png", "", move("icon.svg", "logo.svg"), manifest("icon", "logo.png"),
+    ),
+    **{
+        f"requirement-range: {given or 'nothing'}": (
+            "pyproject.toml", "dependencies",
+            replace("pyproject.toml", '"requests>=2.32,<3"', f'"requests{given}"'),
+        )
+        for given in ("", ">=2.32", "<3", "!=2.32", ">2,!=3")
+    },
+    "test-missing: action": (
+        "tests/actions/test_send_sms.py", "", remove("tests/actions/test_send_sms.py"),
+    ),
+    "description-long: by a letter": (
+        "connector.json", "description", manifest("description", "x" * 161),
+    ),
+}  # fmt: skip
+
+
+def test_the_real_tree_has_no_fault():
+    assert check.check(ROOT) == []
+
+
+def test_a_copy_of_the_tree_has_no_fault(tree):
+    assert check.check(tree) == []
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_planted_fault_is_found_and_nothing_else(tree, case):
+    rule = case.partition(":")[0]
+    file, place, *plants = FAULTS[case]
+    for plant in plants:
+        plant(tree)
+    found = check.check(tree)
+    assert [each[:4] for each in found] == [(RULES[rule], rule, file, place)]
+    assert SAYS_WHAT_TO_DO.search(found[0].message), found[0].message
+    assert not found[0].message.endswith(".")
+
+
+def test_every_rule_has_a_planted_fault():
+    assert {case.partition(":")[0] for case in FAULTS} == set(RULES)
+
+
+def test_only_these_rules_let_a_build_pass():
+    harmless = {rule: tier for rule, tier in RULES.items() if tier != "error"}
+    assert harmless == {
+        "file-stray": "warning",
+        "phone-number": "warning",
+        "pattern-newline": "warning",
+        "requirement-range": "warning",
+        "test-missing": "warning",
+        "field-words": "advice",
+        "description-long": "advice",
+    }
+
+
+CLEAN = {
+    "made-up SIDs": code(f"# AC{'a' * 32} SM{'b' * 32} {'0' * 32}"),
+    "hash": code(f"# {HEX * 4}"),
+    "longer word": code(f"# x{HEX * 2} {HEX * 2}g"),
+    "URL with a port": code("# https://example.com:8080/somebody@example.com"),
+    "URL to fill in": code("# https://<user>:<password>@example.com"),
+    "word before a short word": code("# Basic authentication, Bearer of news"),
+    "Twilio's test numbers": code("# +15005550006 +15005550000 whatsapp:+14155550123"),
+    "other numbers": code("# +4930 2026-11-23T00:00:00+0000 1+23456789012345678"),
+    "words like leftovers": code("# todo, hackathon, changed mean, replacement, <name>"),
+    "paths of everybody": code("# https://example.com/home/x a/tmp/x ./tmp/x /usr/bin/x C:/x"),
+    "imports that are allowed": code(
+        "import json, requests.adapters, yaml\nfrom connector_runtime import errors\n"
+        "from . import hints\nfrom .hints import x\nfrom .a.b import c"
+    ),
+    "guarded import of an extra": code(
+        "try: import aiohttp\nexcept OSError: pass\nexcept ImportError: aiohttp = None\n"
+        "else: from aiohttp import web"
+    ),
+    "guarded import in a function": code(
+        "def f():\n    try:\n        if f: import aiohttp\n    except ImportError: return"
+    ),
+    "helper among the handlers": write("actions/_planted.py", ""),
+    "compiled code": write("actions/__pycache__/send_sms.cpython-312.pyc", b"\0"),
+    "line ends of Windows": lambda tree: [
+        (tree / name).write_bytes((tree / name).read_bytes().replace(b"\n", b"\r\n"))
+        for name in ("README.md", "connector.json", "schemas/manifest.json", LOOK_UP)
+    ],
+    "dollar that is a letter": schema(
+        LISTED, f"{MESSAGE}.properties.price_unit",
+        {
+            "type": "string", "description": "Planted.", "examples": ["$"],
+            "pattern": r"^[$]|\$", "x-mustBe": "planted",
+        },
+    ),
+    "number of a setting as example": manifest("options.2.example", 0.1),
+    "least and greatest icon": write("icon.png", png(64, 64, ICON_BYTES)),
+    "large icon": write("icon.png", png(1024, 1024)),
+    "description that just fits": manifest("description", "x" * 160),
+    "requirement of one version": replace("pyproject.toml", "requests>=2.32,<3", "requests==2.32"),
+    "compatible requirement": replace("pyproject.toml", "requests>=2.32,<3", "requests~=2.32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLEAN)
+def test_what_only_looks_like_a_fault_is_left_alone(tree, case):
+    CLEAN[case](tree)
+    assert check.check(tree) == []
+
+
+@pytest.mark.parametrize(
+    "heading", ["## [1.0.1-rc.1] - 2026-02-03", "## [1.0.1-rc.1] - 2024-02-29  "]
+)
+def test_a_pre_release_with_its_heading_is_no_fault(tree, heading):
+    manifest("version", "1.0.1-rc.1")(tree)
+    write("CHANGELOG.md", f"# Changelog\n\n{heading}\n\n- New.\n")(tree)
+    assert check.check(tree) == []
+
+
+def rules(found):
+    return [(each.rule, each.file) for each in found]
+
+
+def test_faults_are_reported_all_at_once_and_the_worst_first(tree):
+    for case in (
+        "field-words: missing",
+        "description-long: by a letter",
+        "file-stray: no code",
+        "test-missing: action",
+        "icon: no SVG",
+        "streams: unknown field in the summary",
+        "secret-plain: not kept secret",
+        "leftover: note",
+        "text-encoding: README",
+    ):
+        for plant in FAULTS[case][2:]:
+            plant(tree)
+    found = check.check(tree)
+    assert [(each.tier, each.rule) for each in found] == [
+        ("error", "text-encoding"),
+        ("error", "leftover"),
+        ("error", "secret-plain"),
+        ("error", "icon"),
+        ("error", "streams"),
+        ("warning", "file-stray"),
+        ("warning", "test-missing"),
+        ("advice", "description-long"),
+        ("advice", "field-words"),
+    ]
+
+
+def test_each_line_and_each_kind_has_a_finding_of_its_own(tree):
+    code(f"# {LEFTOVERS['note']} {LEFTOVERS['filler']} {LEFTOVERS['note']}\n# {HEX * 2}")(tree)
+    assert [(each.rule, each.place) for each in check.check(tree)] == [
+        ("leftover", "line 2"),
+        ("leftover", "line 2"),
+        ("credential", "line 3"),
+    ]
+
+
+def test_a_missing_file_does_not_hide_the_rest(tree):
+    remove("connector.json")(tree)
+    remove("CHANGELOG.md")(tree)
+    code("import pandas")(tree)
+    assert rules(check.check(tree)) == [
+        ("file-missing", "CHANGELOG.md"),
+        ("import-outside", PLANTED),
+        ("file-missing", "connector.json"),
+    ]
+
+
+def test_a_missing_changelog_gives_no_version_a_date(tree):
+    remove("CHANGELOG.md")(tree)
+    assert rules(check.check(tree)) == [
+        ("changelog", "CHANGELOG.md"),
+        ("file-missing", "CHANGELOG.md"),
+    ]
+
+
+def test_a_manifest_that_breaks_its_schema_hides_only_what_goes_by_it(tree):
+    manifest("parameters.3.secret", "no")(tree)
+    manifest("guid", "1")(tree)
+    remove("icon.svg")(tree)
+    append("schemas/manifest.json", b"\n")(tree)
+    code("import pandas")(tree)
+    found = check.check(tree)
+    assert rules(found) == [
+        ("import-outside", PLANTED),
+        ("manifest", "connector.json"),
+        ("manifest", "connector.json"),
+        ("manifest-schema-copy", "schemas/manifest.json"),
+    ]
+    assert "'guid'" in found[1].message + found[2].message
+
+
+def test_a_handler_that_is_no_text_is_reported_by_both_rules(tree):
+    write("actions/send_sms.py", b"x = '\xff'\n")(tree)
+    assert rules(check.check(tree)) == [
+        ("text-encoding", "actions/send_sms.py"),
+        ("handler-syntax", "actions/send_sms.py"),
+    ]
+
+
+def test_a_schema_that_is_gone_takes_its_globals_along(tree):
+    remove("schemas/send_sms.input.json")(tree)
+    assert rules(check.check(tree)) == [
+        ("global-input", "connector.json"),
+        ("schema-missing", "schemas/send_sms.input.json"),
+    ]
+
+
+def test_a_missing_icon_of_another_name_is_two_faults(tree):
+    manifest("icon", "logo.png")(tree)
+    assert rules(check.check(tree)) == [("icon", "logo.png"), ("icon", "logo.svg")]
+
+
+def test_an_icon_can_be_wrong_in_every_way(tree):
+    write("icon.png", png(2000, 1, archive.MOST_BYTES + 1))(tree)
+    assert rules(check.check(tree)) == [
+        ("size", "(package)"),
+        *[("icon", "icon.png")] * 3,
+        ("size", "icon.png"),
+    ]
+
+
+def test_without_a_project_file_imports_are_not_judged(tree):
+    remove("pyproject.toml")(tree)
+    code("import pandas")(tree)
+    assert rules(check.check(tree)) == [("file-missing", "pyproject.toml")]
+
+
+def test_a_requirement_brings_the_modules_of_its_own_metadata(tree):
+    replace("pyproject.toml", '"pyyaml>=6.0.1,<7",', "")(tree)
+    found = check.check(tree)
+    assert rules(found) == [("import-outside", "connector_runtime/settings.py")]
+    assert "'yaml'" in found[0].message
+
+
+def test_without_extras_not_even_a_guarded_import_has_one_to_come_from(tree):
+    path = tree / "pyproject.toml"
+    kept = re.sub(
+        r"\[project\.optional-dependencies\].*?(?=^\[)",
+        "",
+        path.read_text("utf-8"),
+        flags=re.S | re.M,
+    )
+    path.write_text(kept, "utf-8")
+    found = check.check(tree)
+    assert set(rules(found)) == {("import-outside", "connector_runtime/archive.py")}
+    assert all("'cryptography." in each.message for each in found)
+
+
+def test_without_requirements_nothing_but_the_standard_library_is_left(tree):
+    write("pyproject.toml", '[project]\nname = "x"\n')(tree)
+    found = check.check(tree)
+    assert {each.rule for each in found} == {"import-outside"}
+    assert {"'requests'", "'click'", "'yaml'"} <= {
+        each.message.split()[2].strip(",") for each in found
+    }
+
+
+def test_no_finding_shows_the_secret_or_number_that_it_found(tree):
+    planted = {**CREDENTIALS, **NUMBERS}
+    code("\n".join(f"# {text}" for text in planted.values()))(tree)
+    found = check.check(tree)
+    assert {each.place for each in found} == {f"line {n + 2}" for n in range(len(planted))}
+    shown = check.as_json(found) + "".join(map(str, found))
+    for text in (HEX, HEX[::-1], "hidden", "QWxhZGRpbjpvcGVu", "ABCDEFGHIJKLMNOP"):
+        assert text not in shown
+    for number in NUMBERS.values():
+        assert number[-8:] not in shown
+
+
+def test_as_json_is_what_was_found_with_names(tree):
+    remove("icon.svg")(tree)
+    code("# " + NUMBERS["in Germany"])(tree)
+    found = check.check(tree)
+    listed = json.loads(check.as_json(found))
+    assert [Finding(**each) for each in listed] == found
+    assert [each["tier"] for each in listed] == ["error", "warning"]
+    assert json.loads(check.as_json([])) == []
+
+
+def test_json_keeps_letters_as_they_are():
+    assert "é" in check.as_json([Finding("error", "icon", "é.png", "", "make it square")])
+
+
+@pytest.mark.parametrize(
+    ("finding", "text"),
+    [
+        (
+            Finding("error", "icon", "icon.png", "", "make it square"),
+            "error    icon.png: make it square. [icon]",
+        ),
+        (
+            Finding("warning", "pattern-newline", "a.json", "sid", "end it"),
+            "warning  a.json: sid: end it. [pattern-newline]",
+        ),
+    ],
+    ids=["without a place", "with a place"],
+)
+def test_a_finding_in_one_line(finding, text):
+    assert str(finding) == text
