@@ -6,6 +6,7 @@ One function a concern; each adds to one list, so that the author sees every fau
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import json
 import math
@@ -267,9 +268,14 @@ def _import_names(requirements: Iterable[str]) -> set[str]:
     declared = {canonicalize_name(Requirement(line).name) for line in requirements}
     return {
         module
-        for module, distributions in importlib.metadata.packages_distributions().items()
+        for module, distributions in _installed().items()
         if any(canonicalize_name(name) in declared for name in distributions)
     } | {name.replace("-", "_") for name in declared}
+
+
+@functools.cache  # to read it takes longer than all else of a check
+def _installed() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
 
 
 def _manifest(tree: Tree) -> Iterator[Finding]:

@@ -17,11 +17,12 @@ FILES += ("pyproject.toml", "build.py")
 def tree(tmp_path):
     """All that is packaged or checked, in a folder of its own."""
     copy = tmp_path / "tree"
+    compiled = shutil.ignore_patterns("__pycache__")
     for name in FOLDERS:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, copy / name, False, compiled, shutil.copyfile)
     for name in FILES:
-        shutil.copy(ROOT / name, copy / name)
+        shutil.copyfile(ROOT / name, copy / name)
     return copy
 
 
