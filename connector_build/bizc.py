@@ -403,14 +403,15 @@ def _unfit(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding
         where = f"{place}.{name}".lstrip(".")
         kind = kind_of(field)
         if kind == "array":
-            kind = kind_of(field["items"]) if "items" in field else "array"
+            inner = field.get("items")
+            kind = kind_of(inner) if isinstance(inner, dict) and "type" in inner else "array"
         if kind not in (*XSD_TYPES, "object"):
             said = (
                 "Bizagi has no type for it: use text, a number, an object or a list of one of them"
             )
             yield fault("bizc-type", file, where, said)
         yield from _unfit(file, field, where)
-    if "items" in schema:
+    if isinstance(schema.get("items"), dict):
         yield from _unfit(file, schema["items"], f"{place}[]")
 
 

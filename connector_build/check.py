@@ -55,7 +55,7 @@ _LEFTOVERS = {
     ),
 }
 # With one of these, what is made from manifest and schemas can't be made, nor checked.
-_UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid"}
+_UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid", "icon"}
 _UNREADABLE |= {"schema-strict", "field-description", "field-example"}
 _ICON_BYTES = 64 * 1024
 _ICON_PIXELS = (64, 1024)
@@ -372,8 +372,10 @@ def _schemas(tree: Tree) -> Iterator[Finding]:
             message = f"it is no JSON Schema of 2020-12 ({error}): correct it"
             yield fault("schema-invalid", name, "", message)
             continue
-        yield from _strict(name, (), schema)
-        if any(Schema(schema).problems(example) for example in schema.get("examples", ())):
+        faults = [*_strict(name, (), schema)]
+        yield from faults
+        examples = [] if faults else schema.get("examples", [])
+        if any(Schema(schema).problems(example) for example in examples):
             yield fault("field-example", name, "examples", "one does not validate: mend it")
         if name == action["output"] and action.get("streams"):
             items = _inside(_inside(_inside(schema, "properties"), action["streams"]), "items")

@@ -344,4 +344,5 @@ def _described(schema: Mapping[str, Any]) -> Iterator[str]:
     for field in schema.get("properties", {}).values():
         yield field["description"]
         yield from _described(field)
-        yield from _described(field.get("items", {}))
+        if isinstance(field.get("items"), dict):
+            yield from _described(field["items"])

@@ -6,13 +6,16 @@ import struct
 
 import pytest
 
-from connector_build import check
+from connector_build import check, findings
 from connector_build.findings import Finding
 from connector_runtime import archive
 from tests.build.conftest import edit_json, edit_text, put
 from tests.conftest import ROOT
 
-RULES = check.RULES
+# Those about the Bizagi package and the listing have their faults in test_bizc and test_listing.
+ELSEWHERE = {"text-missing", "text-form", "text-stale"}
+ELSEWHERE |= {rule for rule in findings.RULES if rule.startswith("bizc-")}
+RULES = {rule: tier for rule, tier in findings.RULES.items() if rule not in ELSEWHERE}
 LOOK_UP = "schemas/get_sms_information.input.json"
 LISTED = "schemas/get_all_sms.output.json"
 SENT = "schemas/send_sms.output.json"
@@ -401,13 +404,18 @@ def test_a_copy_of_the_tree_has_no_fault(tree):
     assert check.check(tree) == []
 
 
+def own(found):
+    """Leave out what follows from a change: the listing's texts and the .bizc need it too."""
+    return [finding for finding in found if finding.rule not in ELSEWHERE]
+
+
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_planted_fault_is_found_and_nothing_else(tree, case):
     rule = case.partition(":")[0]
     file, place, *plants = FAULTS[case]
     for plant in plants:
         plant(tree)
-    found = check.check(tree)
+    found = own(check.check(tree))
     assert [each[:4] for each in found] == [(RULES[rule], rule, file, place)]
     assert SAYS_WHAT_TO_DO.search(found[0].message), found[0].message
     assert not found[0].message.endswith(".")
@@ -462,7 +470,7 @@ CLEAN = {
         LISTED, f"{MESSAGE}.properties.price_unit",
         {
             "type": "string", "description": "Planted.", "examples": ["$"],
-            "pattern": r"^[$]|\$", "x-mustBe": "planted",
+            "pattern": r"^[$]|USD|\$", "x-mustBe": "planted",
         },
     ),
     "number of a setting as example": manifest("options.2.example", 0.1),
@@ -477,7 +485,7 @@ CLEAN = {
 @pytest.mark.parametrize("case", CLEAN)
 def test_what_only_looks_like_a_fault_is_left_alone(tree, case):
     CLEAN[case](tree)
-    assert check.check(tree) == []
+    assert own(check.check(tree)) == []
 
 
 @pytest.mark.parametrize(
