@@ -71,3 +71,11 @@ def document(*elements, outside="", process="case"):
         f'{HEAD}<bpmn:process id="{process}" isExecutable="true">{events}\n{inner}\n'
         f"</bpmn:process>{outside}</bpmn:definitions>"
     )
+
+
+def loop(kind):
+    return f"""<bpmn:multiInstanceLoopCharacteristics isSequential="{kind}">
+      <bpmn:loopDataInputRef>numbers</bpmn:loopDataInputRef>
+      <bpmn:loopDataOutputRef>results</bpmn:loopDataOutputRef>
+      <bpmn:inputDataItem id="number" /><bpmn:outputDataItem id="sms" />
+      </bpmn:multiInstanceLoopCharacteristics>"""

@@ -8,7 +8,7 @@ import pytest
 
 from connector_engines.spiff import CaseStopped, Engine
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
-from tests.engines.drawing import boundary, error, flows, script, service
+from tests.engines.drawing import boundary, error, flows, loop, script, service
 
 CUSTOMER = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.01}
 SIMPLE = (service(), flows("start>send>end"))
@@ -245,14 +245,6 @@ def test_error_is_caught_around_a_subprocess(engine, bpmn):
     case.run()
     assert case.status == "finished"
     assert case.data["way"] == "21610"
-
-
-def loop(kind):
-    return f"""<bpmn:multiInstanceLoopCharacteristics isSequential="{kind}">
-      <bpmn:loopDataInputRef>numbers</bpmn:loopDataInputRef>
-      <bpmn:loopDataOutputRef>results</bpmn:loopDataOutputRef>
-      <bpmn:inputDataItem id="number" /><bpmn:outputDataItem id="sms" />
-      </bpmn:multiInstanceLoopCharacteristics>"""
 
 
 NUMBERS = {"numbers": [f"+1415555012{digit}" for digit in range(5)]}

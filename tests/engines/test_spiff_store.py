@@ -13,7 +13,7 @@ from connector_engines.spiff.store import listing
 from connector_runtime.errors import InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
-from tests.engines.drawing import flows, script, service
+from tests.engines.drawing import flows, loop, script, service
 
 SIMPLE = (service(), flows("start>send>end"))
 PAUSE = """<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id="timer">
@@ -79,6 +79,38 @@ def test_case_goes_on_from_every_point_at_which_it_was_saved(twilio_folder, sett
             else:
                 assert loaded.status == "finished", loaded.error
                 assert loaded.data["outcome"] == "delivered"
+
+
+@pytest.mark.parametrize("sequential", ["true", "false"], ids=["sequential", "parallel"])
+def test_loop_goes_on_from_every_point_at_which_it_was_saved(
+    twilio_folder, settings, sandbox, bpmn, sequential
+):
+    numbers = [f"+1415555012{digit}" for digit in range(4)]
+    texts = []
+
+    def watch(case, element, name, what):
+        texts.append((case.save(), len(sandbox.messages)))
+
+    process = bpmn(
+        service(to="number", body="'Hola'", loop=loop(sequential)), flows("start>send>end")
+    )
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        case = engine.start(process, {"numbers": numbers})
+        texts.append((case.save(), 0))
+        case.run()
+    finished = 0
+    for text, before in texts:
+        had = len(sandbox.messages)
+        with Engine({"twilio": twilio_folder}, settings) as engine:
+            loaded = engine.load_case(text)
+            engine.run([loaded])
+        if '"underway": true' in text:
+            assert loaded.status == "interrupted"
+        else:
+            finished += 1
+            assert sorted(each["to"] for each in loaded.data["results"]) == numbers
+            assert before + len(sandbox.messages) - had == len(numbers)  # each once
+    assert 0 < finished < len(texts)
 
 
 def test_saved_case_needs_no_file_of_its_process(twilio_folder, settings, bpmn):
