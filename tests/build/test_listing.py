@@ -223,7 +223,7 @@ def test_missing_language_is_found(tree, code):
     [
         ("en", "  options: Options\n", "", "'labels.options' is required"),
         ("es", "  options: Opciones\n", "  options: ''\n", "labels.options"),
-        ("es", "language: Español", "language: Español\nlenguage: x", "lenguage"),
+        ("es", "overview:\n", "overveiw: x\noverview:\n", "overveiw"),
         ("en", "overview:\n", "overview: [\n", "no YAML (line"),
         ("en", '"The connector has {count} actions."', '"Three actions."', "{count}"),
         ("es", '"{value} si no se da otro"', '"{value} {"', "{value}"),
@@ -277,7 +277,7 @@ def test_notes_and_advice_follow_the_actions_and_the_errors(tree, code):
 
 
 def test_leftovers_in_the_texts_are_found(tree):
-    edit_text(tree / "listing" / "en.yaml", "language: English", "language: English # TO" + "DO")
+    edit_text(tree / "listing" / "en.yaml", "overview:", "# TO" + "DO\noverview:")
     assert [each[0] for each in found(tree)] == ["leftover"]
 
 
