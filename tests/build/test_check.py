@@ -337,24 +337,10 @@ FAULTS = {
         f"secret-plain: {name}": ("connector.json", name, manifest("options.1.name", name))
         for name in SECRET_NAMES
     },
-    **{
-        f"credential: {kind}": (PLANTED, "line 2", code(f"# {text}"))
-        for kind, text in CREDENTIALS.items()
-    },
-    **{
-        f"phone-number: {kind}": (PLANTED, "line 2", code(f"# {text}"))
-        for kind, text in NUMBERS.items()
-    },
-    **{
-        f"leftover: {kind}": (PLANTED, "line 2", code(f"# {text}"))
-        for kind, text in LEFTOVERS.items()
-    },
-    **{
-        f"import-outside: {kind}": (
-            PLANTED, f"line {BAD_IMPORT_LINES.get(kind, 2)}", code(text),
-        )
-        for kind, text in BAD_IMPORTS.items()
-    },
+    "credential: account SID": (PLANTED, "line 2", code(f"# {CREDENTIALS['account SID']}")),
+    "phone-number: in Germany": (PLANTED, "line 2", code(f"# {NUMBERS['in Germany']}")),
+    "leftover: note": (PLANTED, "line 2", code(f"# {LEFTOVERS['note']}")),
+    "import-outside: not declared": (PLANTED, "line 2", code(BAD_IMPORTS["not declared"])),
     **{
         f"version: {version}": ("connector.json", "version", manifest("version", version))
         for version in ("1.0.0-01", "1.0.0-rc..1", "1.0.0-.")
@@ -419,6 +405,27 @@ def test_a_planted_fault_is_found_and_nothing_else(tree, case):
     assert [each[:4] for each in found] == [(RULES[rule], rule, file, place)]
     assert SAYS_WHAT_TO_DO.search(found[0].message), found[0].message
     assert not found[0].message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("rule", "planted"),
+    [
+        ("credential", {kind: f"# {text}" for kind, text in CREDENTIALS.items()}),
+        ("phone-number", {kind: f"# {text}" for kind, text in NUMBERS.items()}),
+        ("leftover", {kind: f"# {text}" for kind, text in LEFTOVERS.items()}),
+        ("import-outside", BAD_IMPORTS),
+    ],
+    ids=["credential", "phone-number", "leftover", "import-outside"],
+)
+def test_every_kind_of_it_is_found(tree, rule, planted):
+    files = {f"auth/{re.sub('[^a-z]+', '_', kind.lower())}.py": kind for kind in planted}
+    for file, kind in files.items():
+        write(file, f'"""Planted."""\n{planted[kind]}\n')(tree)
+    found = check.check(tree)
+    assert [(each.rule, each.file, each.place) for each in found] == [
+        (rule, file, f"line {BAD_IMPORT_LINES.get(files[file], 2)}") for file in sorted(files)
+    ]
+    assert all(SAYS_WHAT_TO_DO.search(each.message) for each in found)
 
 
 def test_every_rule_has_a_planted_fault():

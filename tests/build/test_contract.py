@@ -171,7 +171,7 @@ CHANGES = {
         [("major", IN, "it no longer takes unknown fields")],
     ),
     "input: keyword that nothing judges": (
-        *taken(TEXT, {**TEXT, "const": "a", "format": "date"}),
+        *taken({**TEXT, "not": {}}, {**TEXT, "not": {}, "const": "a", "format": "date"}),
         [
             ("major", IN, "'const' differs, which may break what was drawn"),
             ("major", IN, "'format' differs, which may break what was drawn"),
