@@ -469,6 +469,7 @@ PATTERNS = {
     "class that looks like alternatives": ("^([a|b])$", "^([a|b|c])$", False),
     "escape that looks like alternatives": (r"^(a\|b)$", r"^(a\|b\|c)$", False),
     "two groups": ("^(a)(b)$", "^(a|c)(b)$", False),
+    "three groups in another order": ("^(a)(b|c)(d)$", "^(c)(d|a)(b)$", False),
     "two groups with a bar between": ("^(a)$|^(b)$", "^(a)$|^(b)$|^(c)$", False),
     "group that does not catch": ("^(?:a)$", "^(?:a|b)$", False),
     "no group": ("^a$", "^a|b$", False),
