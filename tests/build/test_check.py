@@ -282,6 +282,9 @@ FAULTS = {
         schema(SENT, "properties.body.examples", [None]),
     ),
     "schema-strict: field that is true": (LOOK_UP, "sid", schema(LOOK_UP, "properties.sid", True)),
+    "schema-strict: field without a type": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.type"),
+    ),
     "field-description: missing": (
         LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.description"),
     ),
@@ -308,6 +311,9 @@ FAULTS = {
     ),
     "field-example: second not valid": (
         LISTED, "messages[0].body", schema(LISTED, f"{MESSAGE}.properties.body.examples", ["", 5]),
+    ),
+    "field-example: of the whole": (
+        LISTED, "examples", schema(LISTED, "examples", [{"messages": []}, {"texts": []}]),
     ),
     "field-example: of a setting": (
         "connector.json", "timeoutSeconds", manifest("options.2.example", 301),
