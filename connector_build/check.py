@@ -200,19 +200,45 @@ def _looks_real(match: re.Match[str]) -> bool:
 
 
 def _requirements(tree: Tree) -> Iterator[Finding]:
-    if not (tree.root / "pyproject.toml").is_file():
+    name = "pyproject.toml"
+    if not (tree.root / name).is_file():
         return
-    for line in package.requirements(tree.root):
-        operators = {specifier.operator for specifier in Requirement(line).specifier}
+    try:
+        declared = [Requirement(line) for line in _declared(tree.root)[0]]
+    except ValueError as error:
+        yield fault(
+            "requirement", name, "", f"its requirements can't be read ({error}): correct it"
+        )
+        return
+    for line in map(str, declared):
+        for what, pattern in _CREDENTIALS.items():
+            if any(_looks_real(match) for match in pattern.finditer(line)):
+                message = f"{what}: take it out, and withdraw it if it was real"
+                yield fault("credential", name, "dependencies", message)
+    for requirement in declared:
+        operators = {specifier.operator for specifier in requirement.specifier}
         if not operators & {">=", ">", "~=", "=="} or not operators & {"<", "<=", "~=", "=="}:
-            message = f"'{line}' needs a range, such as >=2.1,<3"
-            yield fault("requirement-range", "pyproject.toml", "dependencies", message)
+            message = f"'{requirement.name}' needs a range, such as >=2.1,<3"
+            yield fault("requirement-range", name, "dependencies", message)
+
+
+def _declared(root: Path) -> tuple[list[str], list[str]]:
+    """Return the requirements, and those of the extras. Raise ValueError."""
+    try:
+        found = package.requirements(root), package.requirements(root, extras=True)
+        for line in (*found[0], *found[1]):
+            Requirement(line)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("it has no [project] with lists of them") from error
+    return found
 
 
 def _code(tree: Tree) -> Iterator[Finding]:
-    known = (tree.root / "pyproject.toml").is_file()
-    required = _import_names(package.requirements(tree.root)) if known else set()
-    optional = _import_names(package.requirements(tree.root, extras=True)) if known else set()
+    try:
+        required, optional = map(_import_names, _declared(tree.root))
+        known = True
+    except (OSError, ValueError):  # `_missing` or `_requirements` reports it
+        required, optional, known = set(), set(), False
     allowed = {*sys.stdlib_module_names, "connector_runtime", *required}
     for name, content in tree.files.items():
         if not name.endswith(".py"):
@@ -310,6 +336,7 @@ def _manifest(tree: Tree) -> Iterator[Finding]:
                 "description": entry["description"],
                 "examples": [entry["example"]],
                 "x-mustBe": entry.get("mustBe"),
+                **{key: entry[key] for key in ("default",) if key in entry},
             },
         )
 
@@ -377,6 +404,10 @@ def _schemas(tree: Tree) -> Iterator[Finding]:
         examples = [] if faults else schema.get("examples", [])
         if any(Schema(schema).problems(example) for example in examples):
             yield fault("field-example", name, "examples", "one does not validate: mend it")
+        identifier = action.get("identifier", "")
+        if name == action["output"] and identifier not in {"", *_inside(schema, "properties")}:
+            message = f"'identifier' of {action['name']} must name a field in it"
+            yield fault("identifier", name, identifier, message)
         if name == action["output"] and action.get("streams"):
             items = _inside(_inside(_inside(schema, "properties"), action["streams"]), "items")
             unknown = set(action.get("summary", ())) - set(_inside(items, "properties"))
@@ -427,6 +458,8 @@ def _field(name: str, place: str, field: Mapping[str, Any]) -> Iterator[Finding]
     for example in examples:
         if schema.problems(example):
             yield fault("field-example", name, place, "an example of it does not validate: mend it")
+    if "default" in field and schema.problems(field["default"]):
+        yield fault("field-default", name, place, "its default does not validate: mend it")
     if "pattern" in field:
         if not field.get("x-mustBe"):
             message = "say with 'x-mustBe' what it must be, or users read a regular expression"

@@ -20,6 +20,7 @@ from . import package
 LEVELS = ("none", "patch", "minor", "major")
 # Facets that only say less or more: whether a larger value lets more pass.
 _BOUNDS = {"minimum": False, "maximum": True, "minLength": False, "maxLength": True}
+_NO_BREAK = r"(?!\n)"  # ends a pattern that refuses a trailing line break
 _BOUNDS |= {"minItems": False, "maxItems": True}
 _JSON_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 # Keywords that only tell people something, and those that are compared; any other is in doubt.
@@ -300,7 +301,7 @@ def _unknown(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
 
 def _is_wider(old: str | None, new: str) -> bool:
     """Tell whether a pattern only gained alternatives: ^(a|b)$ became ^(a|c|b)$."""
-    if old is None:
+    if old is None or (new.endswith(_NO_BREAK) and not old.endswith(_NO_BREAK)):
         return False
     before, after = _alternatives(old), _alternatives(new)
     return bool(before) and bool(after) and before <= after

@@ -336,6 +336,13 @@ FAULTS = {
     "streams: unknown field in the summary": (
         LISTED, "colour, size", manifest("actions.2.summary", ["sid", "size", "colour"]),
     ),
+    "identifier: no such output": (SENT, "id", manifest("actions.0.identifier", "id")),
+    "field-default: of an option": (
+        "connector.json", "maxAttempts", manifest("options.3.default", 11),
+    ),
+    "field-default: of an input": (
+        LOOK_UP, "sid", schema(LOOK_UP, "properties.sid.default", "none"),
+    ),
     "secret-plain: not kept secret": (
         "connector.json", "authToken", manifest("parameters.3.secret", False),
     ),
@@ -371,6 +378,14 @@ FAULTS = {
     "icon: too many bytes": ("icon.png", "", write("icon.png", png(128, 128, ICON_BYTES + 1))),
     "icon: other name": (
         "logo.png", "", move("icon.svg", "logo.svg"), manifest("icon", "logo.png"),
+    ),
+    "requirement: no TOML": ("pyproject.toml", "", append("pyproject.toml", b"[project\n")),
+    "requirement: no project": ("pyproject.toml", "", write("pyproject.toml", "[tool]\n")),
+    "requirement: no requirement": (
+        "pyproject.toml", "", replace("pyproject.toml", "requests>=2.32,<3", "requests two"),
+    ),
+    "requirement: no requirement of an extra": (
+        "pyproject.toml", "", replace("pyproject.toml", "aiohttp>=3.10,<4", "aio http"),
     ),
     **{
         f"requirement-range: {given or 'nothing'}": (
@@ -694,3 +709,12 @@ def test_json_keeps_letters_as_they_are():
 )
 def test_a_finding_in_one_line(finding, text):
     assert str(finding) == text
+
+
+def test_a_password_in_a_requirement_is_found_and_not_repeated(tree):
+    secret = "planted" + "-password"
+    address = f"https://user:{secret}@" + "example.com/requests.whl"
+    replace("pyproject.toml", '"requests>=2.32,<3"', f'"requests @ {address}"')(tree)
+    found = check.check(tree)
+    assert ("credential", "pyproject.toml") in rules(found)
+    assert not any(secret in str(finding) for finding in found)

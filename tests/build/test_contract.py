@@ -472,6 +472,8 @@ PATTERNS = {
     "three groups in another order": ("^(a)(b|c)(d)$", "^(c)(d|a)(b)$", False),
     "two groups with a bar between": ("^(a)$|^(b)$", "^(a)$|^(b)$|^(c)$", False),
     "group that does not catch": ("^(?:a)$", "^(?:a|b)$", False),
+    "trailing line break newly refused": ("^(a)$", r"^(a|b)$(?!\n)", False),
+    "trailing line break newly taken": (r"^(a)$(?!\n)", "^(a|b)$", True),
     "no group": ("^a$", "^a|b$", False),
     "newly a group": ("^a$", "^(a|b)$", False),
     "no longer a group": ("^(a)$", "^.*$", False),
