@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +44,7 @@ def main() -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Run BPMN processes whose service tasks are connectors' actions.
+    """Run BPMN processes whose service tasks are connectors' actions, or serve those over HTTP.
 
     Exit status: 0 every case finished, 1 a case failed, 2 wrong input, configuration or process,
     4 a case still waits, 5 a call was interrupted and may have been carried out.
@@ -62,7 +66,12 @@ def _configured(command: Any) -> Any:
 
 def _connectors(paths: Iterable[Path]) -> dict[str, Connector]:
     loaded = [load(path) for path in paths] or [load(Path(__file__).parent.parent)]
-    return {connector.name: connector for connector in loaded}
+    found = {connector.name: connector for connector in loaded}
+    if len(found) < len(loaded):
+        names = [connector.name for connector in loaded]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidConfiguration(f"--connector: two of them are named '{twice}'.")
+    return found
 
 
 def _settings(
@@ -192,6 +201,64 @@ def resume(
             _named(found, case_id).settle(_data(output))
         _run(engine, found.values())
         _finish(found.values())
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=7004, show_default=True, help="The port; 0 is any free one.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="A file with the API key alone.")
+@_configured
+def proxy(
+    host: str,
+    port: int,
+    key_file: Path | None,
+    paths: tuple[Path, ...],
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """Serve the connectors' actions over HTTP, in Spiff Arena's connector-proxy protocol.
+
+    Callers give the API key, if there is one, in the header Spiff-Connector-Proxy-Api-Key. It
+    comes from --key-file or the variable CONNECTOR_PROXY_API_KEY. Without one, the proxy listens
+    on loopback addresses only.
+
+    SIGTERM and Ctrl-C stop it once the running commands have ended. Exit status: 0 stopped, 2 wrong
+    configuration, 5 commands were still under way, and may have been carried out.
+    """
+    from .proxy import Proxy
+
+    connectors = _connectors(paths)
+    found = _settings(connectors, config, environment)
+    server = Proxy(connectors, found, host=host, port=port, api_key=_api_key(key_file))
+    # This process is ours, and its log is how an operator learns what became of a send.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        server.start()
+    except (OSError, OverflowError) as error:
+        raise InvalidConfiguration(
+            f"configuration: {host} port {port} can't be listened on: {error}."
+        ) from error
+    click.echo(f"{server.url} serves {', '.join(connectors)}")
+    while not stopping.wait(1):  # in steps: on Windows, Ctrl-C does not end a longer wait
+        pass
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
+    if not server.stop():
+        os._exit(5)  # a usual exit would wait for their threads, however long that takes
+
+
+def _api_key(file: Path | None) -> str | None:
+    """Return the proxy's key; never from the command line, which every user of a machine sees."""
+    if file is None:
+        return os.environ.get("CONNECTOR_PROXY_API_KEY")
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InvalidConfiguration(f"--key-file: '{file}' can't be read: {reason}.") from None
 
 
 def _named(found: dict[str, Case], case_id: str) -> Case:

@@ -73,10 +73,11 @@ def is_secure(url: str) -> bool:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or _is_loopback(host or ""))
+    return bool(host) and (parts.scheme == "https" or is_loopback(host or ""))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address is this machine's own, without asking DNS."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -96,7 +97,7 @@ class Http:
         )
         self._verify: bool | str = environment["verify"] or True
         self._proxies = environment["proxies"]
-        if _is_loopback(urlsplit(service.base_url).hostname or ""):
+        if is_loopback(urlsplit(service.base_url).hostname or ""):
             self._proxies = {}
 
     def close(self) -> None:
