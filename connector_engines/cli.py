@@ -207,11 +207,19 @@ def resume(
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=7004, show_default=True, help="The port; 0 is any free one.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="A file with the API key alone.")
+@click.option(
+    "--stop-seconds",
+    type=click.FloatRange(min=0),
+    default=25.0,
+    show_default=True,
+    help="How long running commands may take to end, once it is told to stop.",
+)
 @_configured
 def proxy(
     host: str,
     port: int,
     key_file: Path | None,
+    stop_seconds: float,
     paths: tuple[Path, ...],
     config: str | None,
     environment: str | None,
@@ -222,14 +230,22 @@ def proxy(
     comes from --key-file or the variable CONNECTOR_PROXY_API_KEY. Without one, the proxy listens
     on loopback addresses only.
 
-    SIGTERM and Ctrl-C stop it once the running commands have ended. Exit status: 0 stopped, 2 wrong
-    configuration, 5 commands were still under way, and may have been carried out.
+    SIGTERM and Ctrl-C stop it once the running commands have ended; a second one ends it at once.
+    Exit status: 0 stopped, 2 wrong configuration, 5 commands were still under way, and may have
+    been carried out.
     """
     from .proxy import Proxy
 
     connectors = _connectors(paths)
     found = _settings(connectors, config, environment)
-    server = Proxy(connectors, found, host=host, port=port, api_key=_api_key(key_file))
+    server = Proxy(
+        connectors,
+        found,
+        host=host,
+        port=port,
+        api_key=_api_key(key_file),
+        stop_seconds=stop_seconds,
+    )
     # This process is ours, and its log is how an operator learns what became of a send.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     stopping = threading.Event()
@@ -257,7 +273,7 @@ def _api_key(file: Path | None) -> str | None:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
+        reason = getattr(error, "strerror", None) or "it is no text"
         raise InvalidConfiguration(f"--key-file: '{file}' can't be read: {reason}.") from None
 
 

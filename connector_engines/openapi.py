@@ -121,7 +121,7 @@ def _command(
     connector: str, action: Action, settings: Mapping[str, Any], keyed: bool
 ) -> dict[str, Any]:
     inputs = _inputs(action, settings)
-    shared = {
+    shared: dict[str, Any] = {
         "tags": [connector],
         "summary": action.display_name,
         "description": action.description,
@@ -131,7 +131,7 @@ def _command(
     operations = {
         "post": {
             **shared,
-            "operationId": f"{connector}/{action.name}",
+            "operationId": f"{connector}_{action.name}",
             "requestBody": {"required": True, "content": {"application/json": {"schema": inputs}}},
             "responses": {**answers, **_refusals("400", "413", "415", "500", "503", keyed=keyed)},
         }
@@ -139,7 +139,7 @@ def _command(
     if action.effect == "read":
         operations["get"] = {
             **shared,
-            "operationId": f"{connector}/{action.name} by GET",
+            "operationId": f"{connector}_{action.name}_by_get",
             "parameters": [
                 {
                     "name": name,

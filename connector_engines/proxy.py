@@ -39,7 +39,7 @@ log = logging.getLogger("connector_engines.proxy")
 _COMMAND = "/v1/do/"
 _KEY = re.compile(r"[!-~]+")
 _IDLE_SECONDS = 75.0
-_WRITE_SECONDS = 2.0  # for the last answers to leave, once their commands have ended
+_WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
 # Where Twilio gave no status of 400 or more, what it amounts to for those who look at that alone.
 _STATUSES = {
@@ -202,7 +202,8 @@ class Proxy:
         try:
             return await self._answer(request)
         except _Refusal as refusal:
-            log.info("refused: HTTP %d %s", refusal.status, refusal.code)
+            if refusal.status != 500:  # that one is in the log already, with its traceback
+                log.info("refused: HTTP %d %s", refusal.status, refusal.code)
             return refusal.response()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:

@@ -1,0 +1,975 @@
+"""The connector proxy over real sockets, against the sandbox."""
+
+import contextlib
+import http.client
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from connector_engines.proxy import Proxy
+from connector_runtime import load
+from connector_runtime.errors import InvalidConfiguration
+from tests.conftest import MANIFEST
+
+TO, BODY = "+14155550123", "Your appointment is tomorrow."
+SMS = {"to": TO, "body": BODY}
+KEY = "proxy-key-for-tests"
+KEY_HEADER = "Spiff-Connector-Proxy-Api-Key"
+ENGINES_OWN = {
+    "spiff__process_instance_id": 7,
+    "spiff__process_model_identifier": "notify/customer",
+    "spiff__task_id": "5a4db0c0-0000-4000-8000-000000000001",
+    "spiff__task_data": {"customer": {"phone": TO}},
+    "spiff__callback_url": "http://127.0.0.1:7000/callback",
+}
+
+
+def until(condition, seconds=20):
+    """Wait for a condition, and return what made it true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.002)
+    return found
+
+
+def post(proxy, command, inputs, **options):
+    return requests.post(f"{proxy.url}/v1/do/{command}", json=inputs, timeout=30, **options)
+
+
+def get(proxy, path, **options):
+    return requests.get(proxy.url + path, timeout=30, **options)
+
+
+def code_of(response):
+    """The error code of a refusal, whose form and media type are the same for all."""
+    assert response.headers["Content-Type"].split(";")[0] == "application/json"
+    (answer,) = response.json().values()
+    assert set(answer) == {"error_code", "message"}
+    return answer["error_code"]
+
+
+def raw(proxy, *chunks):
+    """Send bytes as they are, and return all that comes back until the proxy closes."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        for chunk in chunks:
+            connection.sendall(chunk)
+        with connection.makefile("rb") as answer:
+            return answer.read()
+
+
+@pytest.fixture
+def settings(sandbox):
+    return {**sandbox.settings, "timeoutSeconds": 2, "maxAttempts": 1}
+
+
+@pytest.fixture
+def opened(twilio_folder, settings):
+    """Open a proxy as the test needs it; all are stopped at its end."""
+    with contextlib.ExitStack() as stack:
+
+        def open_proxy(connectors=None, overrides=None, **options):
+            connectors = connectors or {"twilio": twilio_folder}
+            own = {**settings, **(overrides or {})}
+            made = Proxy(connectors, dict.fromkeys(connectors, own), **options)
+            return stack.enter_context(made)
+
+        yield open_proxy
+
+
+@pytest.fixture
+def proxy(opened):
+    return opened()
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.DEBUG)
+    return lambda: [
+        record.getMessage() for record in caplog.records if record.name == "connector_engines.proxy"
+    ]
+
+
+FIELDS = {
+    "count": {"type": "integer"},
+    "urgent": {"type": ["boolean", "null"]},
+    "ratio": {"type": "number"},
+    "tags": {"type": "array"},
+    "note": {"type": "string"},
+    "kind": {"type": "string", "default": "plain"},
+}
+
+
+@pytest.fixture
+def made_up_folder(root, tmp_path):
+    """A connector that calls nobody: it tells what it was given, or breaks as none should."""
+    folder = tmp_path / "made_up"
+    shutil.copytree(root / "auth", folder / "auth")
+    (folder / "schemas").mkdir()
+    (folder / "actions").mkdir()
+    (folder / "actions" / "__init__.py").touch()
+    bodies = {
+        "tell": ("read", "return {'told': inputs}"),
+        "break": ("write", "raise ValueError(inputs['note'])"),
+        "leave": ("read", "raise SystemExit(inputs['note'])"),
+    }
+    actions = []
+    for name, (effect, body) in bodies.items():
+        (folder / "actions" / f"{name}.py").write_text(f"def run(inputs, call):\n    {body}\n")
+        schema = {"type": "object", "additionalProperties": False, "properties": FIELDS}
+        schema["required"] = ["note", "kind"]
+        (folder / "schemas" / f"{name}.input.json").write_text(json.dumps(schema))
+        schema = {"type": "object", "properties": {"told": {"type": "object"}}}
+        (folder / "schemas" / f"{name}.output.json").write_text(json.dumps(schema))
+        actions.append({
+            "name": name, "displayName": name, "description": "Made up.", "globals": [],
+            "handler": f"actions/{name}.py", "input": f"schemas/{name}.input.json",
+            "output": f"schemas/{name}.output.json", "effect": effect, "repeatable": False,
+            "documentation": "https://example.com/",
+        })  # fmt: skip
+    manifest = {**MANIFEST, "name": "made_up", "actions": actions}
+    (folder / "connector.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def made_up(made_up_folder, opened):
+    return opened({"made_up": load(made_up_folder)})
+
+
+# Discovery
+
+
+def test_proxy_says_that_it_is_up_and_has_no_auths(proxy):
+    assert get(proxy, "/liveness").json() == {"ok": True}
+    assert get(proxy, "/v1/auths").json() == []
+
+
+def test_commands_are_listed_with_what_a_caller_must_give(proxy):
+    assert get(proxy, "/v1/commands").json() == [
+        {
+            "id": "twilio/send_sms",
+            "parameters": [
+                {"id": "from", "type": "str", "required": False},
+                {"id": "to", "type": "str", "required": True},
+                {"id": "body", "type": "str", "required": True},
+            ],
+        },
+        {
+            "id": "twilio/get_sms_information",
+            "parameters": [{"id": "sid", "type": "str", "required": True}],
+        },
+        {"id": "twilio/get_all_sms", "parameters": []},
+    ]
+
+
+@pytest.mark.parametrize("sender", [None, "", " "])
+def test_sender_is_required_where_no_setting_supplies_it(opened, sender):
+    proxy = opened(overrides={"from": sender})
+    (command, *_) = get(proxy, "/v1/commands").json()
+    assert command["parameters"][0] == {"id": "from", "type": "str", "required": True}
+
+
+def test_types_are_those_of_the_protocol_and_defaults_need_not_be_given(made_up):
+    (command, *_) = get(made_up, "/v1/commands").json()
+    assert {each["id"]: (each["type"], each["required"]) for each in command["parameters"]} == {
+        "count": ("int", False),
+        "urgent": ("bool", False),
+        "ratio": ("any", False),
+        "tags": ("any", False),
+        "note": ("str", True),
+        "kind": ("str", False),
+    }
+
+
+# Commands and their answers
+
+
+def test_send_is_carried_out_and_answered_in_version_2(proxy, sandbox):
+    response = post(proxy, "twilio/send_sms", SMS)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].split(";")[0] == "application/json"
+    (message,) = sandbox.messages
+    answer = response.json()
+    assert answer.pop("command_response") == {
+        "body": {**answer_body(message)},
+        "mimetype": "application/json",
+        "http_status": 201,
+    }
+    assert answer == {"command_response_version": 2, "error": None, "spiff__logs": []}
+
+
+def answer_body(message):
+    return {
+        name: message[name]
+        for name in (
+            "sid", "date_created", "date_updated", "date_sent", "account_sid", "to", "from", "body",
+            "status", "api_version", "price", "price_unit", "error_code", "error_message", "uri",
+        )
+    }  # fmt: skip
+
+
+def test_look_up_and_list_work_by_get_and_by_post(proxy, sandbox):
+    sandbox.add({"body": "ñ"})
+    sid = sandbox.messages[0]["sid"]
+    by_get = get(proxy, f"/v1/do/twilio/get_sms_information?sid={sid}").json()
+    by_post = post(proxy, "twilio/get_sms_information", {"sid": sid}).json()
+    assert by_get == by_post
+    assert by_get["command_response"]["http_status"] == 200
+    assert by_get["command_response"]["body"]["body"] == "ñ"
+    listed = get(proxy, "/v1/do/twilio/get_all_sms").json()["command_response"]["body"]
+    assert listed == {"messages": [by_get["command_response"]["body"]]}
+    assert post(proxy, "twilio/get_all_sms", {}).json()["command_response"]["body"] == listed
+
+
+ERRORS = {
+    "invalid input": ("send_sms", {**SMS, "to": "1"}, None, "INVALID_INPUT", 400),
+    "opted out": ("send_sms", {**SMS, "to": "+15005550004"}, None, "REFUSED", 400),
+    "not found": ("get_sms_information", {"sid": "SM" + 32 * "0"}, None, "NOT_FOUND", 404),
+    "throttled": ("send_sms", SMS, {"fault": "throttle"}, "THROTTLED", 429),
+    "Twilio fails at a send": ("send_sms", SMS, {"fault": "error"}, "OUTCOME_UNKNOWN", 500),
+    "send not answered": ("send_sms", SMS, {"fault": "withhold"}, "OUTCOME_UNKNOWN", 504),
+    "send answered unreadably": ("send_sms", SMS, {"fault": "html"}, "OUTCOME_UNKNOWN", 504),
+    "list not answered": ("get_all_sms", {}, {"fault": "withhold"}, "NO_ANSWER", 504),
+    "list answered unreadably": ("get_all_sms", {}, {"fault": "html"}, "INVALID_ANSWER", 502),
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "inputs", "fault", "code", "status"), ERRORS.values(), ids=ERRORS
+)
+def test_error_of_a_command_is_what_bpmn_events_match(
+    opened, sandbox, action, inputs, fault, code, status
+):
+    proxy = opened(overrides={"timeoutSeconds": 0.3})
+    if fault:
+        sandbox.fail(**fault)
+    response = post(proxy, f"twilio/{action}", inputs)
+    assert response.status_code == 200
+    answer = response.json()
+    fault = answer["command_response"]["body"]
+    assert answer["command_response"]["http_status"] == status
+    assert answer["error"] == {"error_code": code, "message": fault["message"]}
+    assert fault["code"] == code
+    assert fault["outcome"] in ("not_sent", "refused", "unknown")
+    assert {"retryable", "status", "provider_code", "hint", "problems"} < set(fault)
+
+
+def test_unreachable_twilio_is_an_error_of_the_command(opened):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        proxy = opened(overrides={"apiBaseUrl": f"http://127.0.0.1:{unused.getsockname()[1]}"})
+        answer = post(proxy, "twilio/send_sms", SMS).json()
+    assert answer["error"]["error_code"] == "NEVER_CONNECTED"
+    assert answer["command_response"]["http_status"] == 503
+
+
+def test_fields_of_the_engine_are_dropped(proxy, made_up, sandbox, sent):
+    assert post(proxy, "twilio/send_sms", {**SMS, **ENGINES_OWN}).json()["error"] is None
+    (request,) = sent()
+    assert request["form"] == {"To": TO, "From": "+15005550006", "Body": BODY}
+    told = post(made_up, "made_up/tell", {"note": "x", **ENGINES_OWN}).json()
+    assert told["command_response"]["body"] == {"told": {"note": "x", "kind": "plain"}}
+    sandbox.reset()
+    assert get(proxy, "/v1/do/twilio/get_all_sms?spiff__task_id=7").json()["error"] is None
+
+
+@pytest.mark.parametrize("name", ["bodi", "spiff_task_id", "xspiff__", "Spiff__task_id"])
+def test_other_unknown_fields_are_invalid_input(proxy, sent, name):
+    answer = post(proxy, "twilio/send_sms", {**SMS, name: "x"}).json()
+    assert answer["error"]["error_code"] == "INVALID_INPUT"
+    assert f"'{name}' is not known" in answer["error"]["message"]
+    assert sent() == []
+
+
+def test_query_holds_text_numbers_and_truth(made_up):
+    fields = {"note": TO, "count": "3", "urgent": "true", "ratio": "0.5", "tags": '["a", 1]'}
+    query = "&".join(f"{name}={quote(value)}" for name, value in fields.items())
+    answer = get(made_up, f"/v1/do/made_up/tell?{query}").json()
+    assert answer["command_response"]["body"]["told"] == {
+        "note": TO, "count": 3, "urgent": True, "ratio": 0.5, "tags": ["a", 1], "kind": "plain",
+    }  # fmt: skip
+    answer = get(made_up, "/v1/do/made_up/tell?note=x&count=three").json()
+    assert answer["error"]["message"] == "tell input: 'count' must be a whole number."
+
+
+def test_each_connector_answers_under_its_own_name(twilio_folder, package, made_up_folder, opened):
+    connectors = {"twilio": twilio_folder, "packed": load(package), "made_up": load(made_up_folder)}
+    proxy = opened(connectors)
+    names = {command["id"].split("/")[0] for command in get(proxy, "/v1/commands").json()}
+    assert names == set(connectors)
+    for name in ("twilio", "packed"):
+        assert post(proxy, f"{name}/send_sms", SMS).json()["error"] is None
+    assert code_of(post(proxy, "made_up/send_sms", SMS)) == "command_not_found"
+
+
+# What is refused before anything runs
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_send_goes_by_post_alone(proxy, sent, method):
+    response = requests.request(
+        method, f"{proxy.url}/v1/do/twilio/send_sms", params=SMS, json=SMS, timeout=30
+    )
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
+    if method != "HEAD":
+        assert code_of(response) == "method_not_allowed"
+    assert sent() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/liveness", "GET"),
+        ("/v1/commands", "GET"),
+        ("/v1/auths", "GET"),
+        ("/openapi.json", "GET"),
+        ("/v1/do/twilio/get_all_sms", "GET, POST"),
+    ],
+)
+def test_other_methods_are_named_in_allow(proxy, path, allowed):
+    response = requests.delete(proxy.url + path, timeout=30)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/do/twilio/send_sm", "command_not_found"),
+        ("/v1/do/twilio", "command_not_found"),
+        ("/v1/do/other/send_sms", "command_not_found"),
+        ("/v1/do/twilio/send_sms/", "command_not_found"),
+        ("/v1/do/" + 5000 * "x", "command_not_found"),
+        ("/", "not_found"),
+        ("/v1/do", "not_found"),
+        ("/v2/commands", "not_found"),
+    ],
+)
+def test_what_is_not_there_is_404(proxy, path, code):
+    response = requests.post(proxy.url + path, json={}, timeout=30)
+    assert response.status_code == 404
+    assert code_of(response) == code
+    assert len(response.content) < 500
+
+
+NOT_JSON = {
+    "empty": b"",
+    "not JSON": b"{hush",
+    "a list": b"[]",
+    "null": b"null",
+    "text": b'"to"',
+    "not a number": b'{"to": NaN}',
+    "a field twice": b'{"to": "+14155550123", "to": "+14155550124", "body": "x"}',
+    "no UTF-8": b'{"to": "\xff"}',
+    "too deep": b'{"to": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+    "a number too long": b'{"to": ' + 5000 * b"9" + b"}",
+}
+
+
+@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
+def test_body_that_is_no_json_object_is_400(proxy, sent, body):
+    response = requests.post(
+        f"{proxy.url}/v1/do/twilio/send_sms",
+        data=body,
+        headers={"Content-Type": "application/json"},
+        timeout=30,
+    )
+    assert response.status_code == 400
+    assert code_of(response) == "invalid_request"
+    assert "hush" not in response.text
+    assert sent() == []
+
+
+def test_field_twice_in_a_query_is_400(proxy, sandbox):
+    path = "/v1/do/twilio/get_sms_information?sid=a&sid=b"
+    response = get(proxy, path)
+    assert (response.status_code, code_of(response)) == (400, "invalid_request")
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "application/json-patch+json"},
+        {"Content-Type": "nonsense"},
+        {},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_body_must_be_declared_as_json_and_not_be_compressed(proxy, sent, headers):
+    url = f"{proxy.url}/v1/do/twilio/send_sms"
+    response = requests.post(url, data=json.dumps(SMS).encode(), headers=headers, timeout=30)
+    assert response.status_code == 415
+    assert code_of(response) == "unsupported_media_type"
+    assert sent() == []
+
+
+def test_media_type_may_have_parameters(proxy):
+    url = f"{proxy.url}/v1/do/twilio/send_sms"
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    response = requests.post(url, data=json.dumps(SMS), headers=headers, timeout=30)
+    assert response.json()["error"] is None
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "in chunks"])
+def test_request_that_is_too_large_is_413_and_one_that_is_not_is_taken(opened, sent, chunked):
+    proxy = opened(most_bytes=1000)
+    fitting = json.dumps(SMS).encode().ljust(1000)
+    for body, status in ((fitting, 200), (fitting + b" ", 413), (100 * fitting, 413)):
+        data = iter([body[:500], body[500:]]) if chunked else body
+        response = requests.post(
+            f"{proxy.url}/v1/do/twilio/send_sms",
+            data=data,
+            headers={"Content-Type": "application/json"},
+            timeout=30,
+        )
+        assert response.status_code == status
+        if status == 413:
+            assert code_of(response) == "too_large"
+    assert len(sent()) == 1
+
+
+def test_caller_that_asks_first_is_told_to_go_on_or_not_to(opened, sent):
+    proxy = opened(most_bytes=1000)
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    )
+    body = json.dumps(SMS).encode()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(head % len(body))
+        with connection.makefile("rb") as answer:
+            assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            connection.sendall(body)
+            assert b"200 OK" in answer.read()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(head % 1001)
+        with connection.makefile("rb") as answer:
+            assert b" 413 " in answer.readline()
+    assert len(sent()) == 1
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n" + KEY_HEADER.encode() + b" hush\r\n\r\n",
+        b"GET /" + 10_000 * b"x" + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: hush\r\n\r\n",
+    ],
+    ids=["no HTTP", "header without colon", "line too long", "length no number"],
+)
+def test_what_is_no_http_is_400_in_the_same_form(proxy, caplog, request_bytes):
+    head, _, body = raw(proxy, request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") or head.startswith(b"HTTP/1.0 400 ")
+    assert b"application/json" in head
+    assert json.loads(body)["error"]["error_code"] == "invalid_request"
+    assert "hush" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_body_that_breaks_off_runs_nothing(proxy, log, sent):
+    body = json.dumps(SMS).encode()
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(head % (len(body) + 1) + body)
+    until(lambda: "refused: HTTP 400 invalid_request" in log())
+    chunks = b"5\r\nhello\r\nnonsense\r\n"
+    head = head.replace(b"Content-Length: %d", b"Connection: close\r\nTransfer-Encoding: chunked")
+    assert b" 400 " in raw(proxy, head + chunks)
+    assert sent() == []
+
+
+# The API key, and who may call without one
+
+
+@pytest.fixture
+def keyed(opened):
+    return opened(api_key=KEY)
+
+
+PATHS = ("/v1/commands", "/v1/auths", "/openapi.json", "/v1/do/twilio/get_all_sms", "/nowhere")
+WRONG = {
+    "missing": {},
+    "empty": {KEY_HEADER: ""},
+    "wrong": {KEY_HEADER: "wrong"},
+    "shorter": {KEY_HEADER: KEY[:-1]},
+    "longer": {KEY_HEADER: KEY + "x"},
+    "of other letters": {KEY_HEADER: KEY.upper()},
+    "not ASCII": {KEY_HEADER: b"\xff\xc3\xb1"},
+    "in another header": {"Authorization": f"Bearer {KEY}"},
+}
+
+
+@pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
+def test_without_the_key_everything_but_liveness_is_401(keyed, sandbox, headers):
+    for path in PATHS:
+        response = get(keyed, path, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == "ApiKey"
+        assert code_of(response) == "unauthorized"
+    assert post(keyed, "twilio/send_sms", SMS, headers=headers).status_code == 401
+    assert get(keyed, "/liveness", headers=headers).json() == {"ok": True}
+    assert sandbox.requests == []
+
+
+def test_with_the_key_everything_works_under_any_host_name(keyed, sent):
+    headers = {KEY_HEADER: KEY, "Host": "connectors.internal"}
+    assert [get(keyed, path, headers=headers).status_code for path in PATHS] == [200] * 4 + [404]
+    assert post(keyed, "twilio/send_sms", SMS, headers=headers).json()["error"] is None
+    assert len(sent()) == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "ñandú", "line\n"])
+def test_key_that_no_header_can_carry_is_refused(twilio_folder, settings, key):
+    with pytest.raises(InvalidConfiguration, match="API key must be visible ASCII") as caught:
+        Proxy({"twilio": twilio_folder}, {"twilio": settings}, api_key=key)
+    assert not key.strip() or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "connectors.internal"])
+def test_other_addresses_are_listened_on_only_with_a_key(twilio_folder, settings, host):
+    with pytest.raises(InvalidConfiguration, match="only with an API key"):
+        Proxy({"twilio": twilio_folder}, {"twilio": settings}, host=host)
+
+
+def test_all_addresses_can_be_listened_on_with_a_key(opened):
+    proxy = opened(host="0.0.0.0", api_key=KEY)
+    url = f"http://127.0.0.1:{proxy.port}/v1/auths"
+    assert requests.get(url, timeout=30).status_code == 401
+    assert requests.get(url, headers={KEY_HEADER: KEY}, timeout=30).json() == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "192.0.2.1", "", "[", "a:b"],
+)
+def test_without_a_key_a_web_page_under_another_name_gets_nothing(proxy, sandbox, host):
+    for path in (*PATHS, "/liveness"):
+        response = get(proxy, path, headers={"Host": host})
+        assert response.status_code == 403
+        assert code_of(response) == "forbidden_host"
+    assert post(proxy, "twilio/send_sms", SMS, headers={"Host": host}).status_code == 403
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:7004", "127.0.0.1", "127.8.9.1", "[::1]:80"]
+)
+def test_without_a_key_this_machine_may_call(proxy, host):
+    assert get(proxy, "/v1/auths", headers={"Host": host}).json() == []
+
+
+def test_address_of_an_ipv6_host_is_written_in_brackets(twilio_folder, settings):
+    proxy = Proxy({"twilio": twilio_folder}, {"twilio": settings}, host="::1", port=7004)
+    assert proxy.url == "http://[::1]:7004"
+
+
+# Several at once
+
+
+def test_commands_beyond_the_limit_are_503_and_not_run(opened, sandbox, sent):
+    proxy = opened(most_commands=2)
+    sandbox.fail("withhold", method="POST", times=2)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(post, proxy, "twilio/send_sms", SMS) for _ in range(2)]
+        until(lambda: len(sent()) == 2)
+        response = post(proxy, "twilio/send_sms", SMS)
+        assert (response.status_code, code_of(response)) == (503, "busy")
+        assert response.headers["Retry-After"] == "1"
+        assert get(proxy, "/v1/do/twilio/get_all_sms").status_code == 503
+        assert get(proxy, "/liveness").status_code == 200
+        assert len(sandbox.requests) == 2
+        codes = [answer.result().json()["error"]["error_code"] for answer in answers]
+    assert codes == ["OUTCOME_UNKNOWN", "OUTCOME_UNKNOWN"]
+    assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+    assert len(sent()) == 3
+
+
+def test_many_callers_share_one_connection_to_twilio(proxy, sandbox, sent):
+    def send(number):
+        with requests.Session() as session:
+            bodies = [f"{number} {place}" for place in range(20)]
+            for body in bodies:
+                url = f"{proxy.url}/v1/do/twilio/send_sms"
+                answer = session.post(url, json={"to": TO, "body": body}, timeout=30).json()
+                assert answer["command_response"]["body"]["body"] == body
+            return bodies
+
+    with ThreadPoolExecutor(8) as pool:
+        bodies = [body for sent_by_one in pool.map(send, range(8)) for body in sent_by_one]
+    assert sorted(request["form"]["Body"] for request in sent()) == sorted(bodies)
+    assert len({request["peer"] for request in sandbox.requests}) <= 8
+
+
+def test_send_of_a_caller_who_left_runs_to_its_end_and_is_logged(proxy, sandbox, sent, log):
+    sandbox.fail("slow", seconds=0.3)
+    body = json.dumps(SMS).encode()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        until(sent)
+        assert log() == []
+    (line,) = until(log)
+    assert line.startswith("twilio/send_sms: done in ")
+    assert [request["status"] for request in sent()] == [201]
+    assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+
+
+# Stopping
+
+
+def test_stop_lets_the_running_send_end_and_answer(opened, sandbox, sent):
+    proxy = opened()
+    sandbox.fail("slow", seconds=0.5)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, proxy, "twilio/send_sms", SMS)
+        until(sent)
+        assert not answer.done()
+        assert proxy.stop() is True
+        assert answer.result().json()["command_response"]["http_status"] == 201
+    with pytest.raises(requests.ConnectionError):
+        get(proxy, "/liveness")
+    assert proxy.stop() is True
+
+
+def test_caller_with_an_open_connection_is_refused_while_it_stops(opened, sandbox, sent):
+    proxy = opened()
+    sandbox.fail("withhold", method="POST")
+    with ThreadPoolExecutor(2) as pool, requests.Session() as session:
+        url = f"{proxy.url}/v1/do/twilio/send_sms"
+        assert session.post(url, json={}, timeout=30).json()["error"]["error_code"]
+        answer = pool.submit(post, proxy, "twilio/send_sms", SMS)
+        until(sent)
+        stopped = pool.submit(proxy.stop)
+
+        def refused():
+            response = session.post(url, json={}, timeout=30)
+            return [response] if response.status_code == 503 else []  # it counts as false itself
+
+        (response,) = until(refused)
+        assert code_of(response) == "stopping"
+        assert response.headers["Retry-After"] == "1"
+        assert stopped.result() is True
+        assert answer.result().json()["error"]["error_code"] == "OUTCOME_UNKNOWN"
+    assert len(sent()) == 1
+
+
+def test_stop_waits_for_the_send_of_a_caller_who_left(opened, sandbox, sent, log):
+    proxy = opened()
+    sandbox.fail("slow", seconds=0.5)
+    body = json.dumps(SMS).encode()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        until(sent)
+    assert proxy.stop() is True
+    assert [line.partition(" in ")[0] for line in log()] == ["twilio/send_sms: done"]
+
+
+def test_stop_waits_only_so_long_and_says_what_it_left(opened, sandbox, sent, log):
+    proxy = opened(overrides={"timeoutSeconds": 60}, stop_seconds=0.1)
+    sandbox.fail("withhold", method="POST")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, proxy, "twilio/send_sms", SMS)
+        until(sent)
+        assert proxy.stop() is False
+        assert "stopped with 1 commands under way: they may have been carried out" in log()
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+        sandbox.stop()
+    until(lambda: any(line.startswith("twilio/send_sms: OUTCOME_UNKNOWN") for line in log()))
+
+
+def test_proxy_can_be_started_again(opened):
+    proxy = opened()
+    proxy.stop()
+    with proxy:
+        assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+
+
+def test_wrong_settings_and_a_taken_port_are_said_at_the_start(twilio_folder, settings, opened):
+    wrong = Proxy({"twilio": twilio_folder}, {"twilio": {}})
+    with pytest.raises(InvalidConfiguration, match="'accountId' is required"):
+        wrong.start()
+    assert wrong.stop() is True
+    taken = Proxy({"twilio": twilio_folder}, {"twilio": settings}, port=opened().port)
+    with pytest.raises(OSError, match="in use"):
+        taken.start()
+    before = threading.active_count()
+    assert taken.stop() is True
+    assert threading.active_count() == before
+
+
+# Faults and logs
+
+
+@pytest.mark.parametrize(
+    ("command", "fault", "hint"),
+    [("break", "ValueError", "may have been carried out"), ("leave", "SystemExit", "")],
+)
+def test_unexpected_fault_is_500_without_details_and_the_proxy_goes_on(
+    made_up, log, command, fault, hint
+):
+    response = post(made_up, f"made_up/{command}", {"note": "hush"})
+    assert (response.status_code, code_of(response)) == (500, "internal_error")
+    assert hint in response.text
+    assert fault not in response.text
+    traceback, line = log()
+    assert traceback.startswith(f"made_up/{command}: unexpected fault\n")
+    assert f"actions/{command}.py" in traceback
+    assert traceback.endswith(fault)
+    assert line.startswith(f"made_up/{command}: failed in ")
+    assert "hush" not in response.text + "".join(log())
+    assert post(made_up, "made_up/tell", {"note": "x"}).json()["error"] is None
+
+
+def test_each_command_is_one_line_and_no_line_holds_a_secret(opened, sandbox, caplog, log):
+    proxy = opened(api_key=KEY)
+    headers = {KEY_HEADER: KEY}
+    post(proxy, "twilio/send_sms", {**SMS, **ENGINES_OWN}, headers=headers)
+    post(proxy, "twilio/send_sms", {**SMS, "to": "+15005550004"}, headers=headers)
+    post(proxy, "twilio/send_sms", {**SMS, TO: BODY, "to": 14155550123}, headers=headers)
+    get(proxy, f"/v1/do/twilio/get_sms_information?sid={quote(TO)}", headers=headers)
+    get(proxy, f"/v1/do/{BODY}/{TO}", headers=headers)
+    post(proxy, "twilio/send_sms", SMS, headers={KEY_HEADER: "wrong-" + KEY})
+    assert [line.rpartition(" in ")[0] or line for line in log()] == [
+        "twilio/send_sms: done",
+        "twilio/send_sms: REFUSED",
+        "twilio/send_sms: INVALID_INPUT",
+        "twilio/get_sms_information: INVALID_INPUT",
+        "refused: HTTP 404 command_not_found",
+        "refused: HTTP 401 unauthorized",
+    ]
+    assert all(line.endswith(" ms") for line in log()[:4])
+    # All but the test's own client, which logs the addresses it asks for.
+    records = [each for each in caplog.records if not each.name.startswith("urllib3")]
+    text = "\n".join(logging.Formatter().format(record) for record in records)
+    assert "connector_runtime" in {record.name for record in records}
+    for secret in (KEY, sandbox.auth_token, TO.strip("+"), "15005550004", BODY):
+        assert secret not in text
+        assert quote(secret) not in text
+
+
+# The command line
+
+
+@pytest.fixture
+def config(sandbox, tmp_path):
+    path = tmp_path / "connector.yaml"
+    path.write_text(
+        "environments:\n"
+        "  development:\n"
+        '    from: "+15005550006"\n'
+        f"    accountId: {sandbox.account_sid}\n"
+        "    authToken: ${MADE_UP_TOKEN}\n"
+        f"    apiBaseUrl: {sandbox.url}\n"
+        "    timeoutSeconds: 30\n"
+        "  both:\n"
+        f"    twilio: {{accountId: {sandbox.account_sid}, authToken: x}}\n"
+        f"    made_up: {{accountId: {sandbox.account_sid}, authToken: x}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def command(root, sandbox, config):
+    """The command line and its environment, for a process of its own."""
+
+    def make(*arguments, environment="development", **variables):
+        line = [sys.executable, "-m", "connector_engines", "proxy", "--port", "0", "--config"]
+        line += [str(config), "--environment", environment, *map(str, arguments)]
+        own = {"MADE_UP_TOKEN": sandbox.auth_token}
+        inherited = {name: os.environ[name] for name in os.environ if name[:9] != "CONNECTOR"}
+        return {"args": line, "cwd": root, "env": {**inherited, **own, **variables}, "text": True}
+
+    return make
+
+
+@pytest.fixture
+def served(command):
+    """Start the command line, and return its process once it is ready, with `url` in it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **variables):
+            process = subprocess.Popen(
+                **command(*arguments, **variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            process.line = process.stdout.readline()
+            assert process.line, process.stderr.read()
+            process.url = process.line.split()[0]
+            return process
+
+        yield start
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_line_serves_and_lets_a_send_end_when_it_is_stopped(
+    served, sandbox, sent, tmp_path, number
+):
+    process = served(CONNECTOR_PROXY_API_KEY=KEY)
+    assert process.line == f"{process.url} serves twilio\n"
+    assert get(process, "/liveness").json() == {"ok": True}
+    assert get(process, "/v1/commands").status_code == 401
+    sandbox.fail("slow", seconds=1)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, process, "twilio/send_sms", SMS, headers={KEY_HEADER: KEY})
+        until(sent)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+        assert answer.result().json()["command_response"]["body"]["body"] == BODY
+    assert process.returncode == 0
+    assert output == ""
+    assert "connector_engines.proxy twilio/send_sms: done in " in errors
+    for secret in (KEY, sandbox.auth_token, TO, BODY):
+        assert secret not in process.line + errors
+    assert "Traceback" not in errors
+
+
+def test_command_line_ends_with_5_when_a_send_does_not_end_in_time(served, sandbox, sent):
+    process = served("--stop-seconds", "0.1")
+    sandbox.fail("withhold", method="POST")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, process, "twilio/send_sms", SMS)
+        until(sent)
+        process.send_signal(signal.SIGTERM)
+        assert "1 commands under way" in process.communicate(timeout=20)[1]
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    assert process.returncode == 5
+
+
+def test_second_signal_ends_it_at_once(served, sandbox, sent):
+    process = served()
+    sandbox.fail("withhold", method="POST")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, process, "twilio/send_sms", SMS)
+        until(sent)
+
+        def ended():
+            process.send_signal(signal.SIGTERM)
+            return process.poll() is not None
+
+        until(ended)
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_key_comes_from_a_file_too(served, tmp_path):
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    process = served(
+        "--host", "0.0.0.0", "--key-file", tmp_path / "key", CONNECTOR_PROXY_API_KEY="another"
+    )
+    url = process.url.replace("0.0.0.0", "127.0.0.1")
+    assert requests.get(f"{url}/v1/auths", headers={KEY_HEADER: KEY}, timeout=30).json() == []
+    assert requests.get(f"{url}/v1/auths", timeout=30).status_code == 401
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_command_line_serves_folders_and_packages(served, package, made_up_folder):
+    process = served("--connector", package, "--connector", made_up_folder, environment="both")
+    assert process.line.endswith(" serves twilio, made_up\n")
+    commands = {command["id"] for command in get(process, "/v1/commands").json()}
+    assert {"twilio/send_sms", "made_up/tell"} < commands
+    told = post(process, "made_up/tell", {"note": "x"}).json()
+    assert told["command_response"]["body"]["told"]["note"] == "x"
+
+
+WRONG_LINES = {
+    "other address without a key": (["--host", "0.0.0.0"], {}, "only with an API key"),
+    "key blank": ([], {"CONNECTOR_PROXY_API_KEY": ""}, "API key must be visible ASCII"),
+    "key file gone": (["--key-file", "nowhere"], {}, "'nowhere' can't be read: No such file"),
+    "key file no text": (
+        ["--key-file", "icon.png"],
+        {},
+        "'icon.png' can't be read: it is no text",
+    ),
+    "key file empty": (["--key-file", "actions/__init__.py"], {}, "API key must be visible ASCII"),
+    "port out of range": (["--port", "70000"], {}, "port 70000 can't be listened on"),
+    "one name twice": (["--connector", ".", "--connector", "."], {}, "are named 'twilio'"),
+    "settings wrong": ([], {"MADE_UP_TOKEN": "two words"}, "'authToken' must be the token alone"),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"), WRONG_LINES.values(), ids=WRONG_LINES
+)
+def test_wrong_command_lines_are_exit_status_2(command, arguments, variables, expected):
+    done = subprocess.run(
+        **command(*arguments, **variables), capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, expected in done.stderr, done.stdout) == (2, True, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_taken_port_is_exit_status_2(command, sandbox):
+    done = subprocess.run(
+        **command("--port", sandbox.port), capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, "can't be listened on" in done.stderr) == (2, True), done.stderr
+
+
+def without(module, *arguments):
+    """Run the engines' command line where a module is not installed."""
+    program = (
+        f"import sys; sys.modules['{module}'] = None; sys.argv = ['engine', *{arguments!r}]\n"
+        "import connector_engines, connector_engines.cli; connector_engines.cli.main()"
+    )
+    return [sys.executable, "-c", program]
+
+
+def test_without_aiohttp_the_extra_is_named_and_the_rest_works(command):
+    options = command()
+    options["args"] = without("aiohttp", *options["args"][3:])
+    done = subprocess.run(**options, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "'aiohttp' is not installed; it comes with the extra [proxy] of this package.\n"
+    )
+    options["args"] = without("aiohttp", "cases", "--help")
+    assert subprocess.run(**options, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def test_proxy_needs_no_spiffworkflow(command):
+    options = command("--port", "70000")
+    options["args"] = without("SpiffWorkflow", *options["args"][3:])
+    done = subprocess.run(**options, capture_output=True, check=False, timeout=60)
+    assert "port 70000 can't be listened on" in done.stderr
+
+
+def test_kept_alive_connection_serves_many_requests(proxy):
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.connect()
+        ours = connection.sock.getsockname()
+        for path in ("/liveness", "/nowhere", "/v1/do/twilio/send_sms", "/v1/commands"):
+            connection.request("GET", path)
+            connection.getresponse().read()
+            assert connection.sock.getsockname() == ours
