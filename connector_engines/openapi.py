@@ -13,9 +13,11 @@ KEY_HEADER = "Spiff-Connector-Proxy-Api-Key"
 ENGINES_OWN = "spiff__"  # how the names begin that an engine adds to the inputs
 
 _TYPES = {"string": "str", "integer": "int", "boolean": "bool"}
+# What counts as not given: null and blank text, in which Python's idea of blank is what counts.
+_BLANK = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 _NOT_GIVEN: tuple[dict[str, Any], ...] = (
     {"type": "null"},
-    {"type": "string", "pattern": "^[ \\t\\r\\n]*$(?!\\n)"},
+    {"type": "string", "pattern": f"^[{_BLANK}]*$(?!\\n)"},
 )
 _REFUSALS = {
     "400": "The request is not valid HTTP, not JSON, or not an object with fields.",

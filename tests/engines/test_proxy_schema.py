@@ -1,0 +1,146 @@
+"""The proxy against its own OpenAPI document, with requests that schemathesis makes up.
+
+They are derandomised: each run makes the same ones.
+"""
+
+import json
+from urllib.parse import parse_qsl, urlsplit
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from connector_engines.proxy import Proxy
+from connector_runtime.schema import Schema
+from twilio_sandbox import Sandbox
+
+KEY = {"Spiff-Connector-Proxy-Api-Key": "proxy-key-for-tests"}
+# Not among them: negative_data_rejection, which looks for a status of 4xx. In this protocol a
+# command that was given the wrong input is a 200 too, so `judged` below looks into the answer.
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+DISCOVERY = ["/liveness", "/v1/commands", "/v1/auths", "/openapi.json"]
+COMMANDS = [
+    ("/v1/do/twilio/send_sms", "POST"),
+    ("/v1/do/twilio/get_sms_information", "GET"),
+    ("/v1/do/twilio/get_sms_information", "POST"),
+    ("/v1/do/twilio/get_all_sms", "POST"),
+]
+NO_PARAMETERS = ("/v1/do/twilio/get_all_sms", "GET")  # so nothing can be made that does not fit
+BOUNDED = hypothesis.settings(
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+@pytest.fixture(scope="module", params=["with a key", "without a key or a sender"])
+def live(request, twilio_folder):
+    """A proxy with `schema` and `document`, as it was configured in one way or the other."""
+    with Sandbox(step_seconds=60) as sandbox:
+        settings = {**sandbox.settings, "maxAttempts": 1}
+        key = KEY["Spiff-Connector-Proxy-Api-Key"]
+        if request.param != "with a key":
+            settings["from"] = key = None
+        with Proxy({"twilio": twilio_folder}, {"twilio": settings}, api_key=key) as proxy:
+            url = f"{proxy.url}/openapi.json"
+            proxy.document = requests.get(url, headers=KEY, timeout=30).json()
+            proxy.schema = schemathesis.openapi.from_url(url, headers=KEY)
+            yield proxy
+
+
+def test_document_is_valid_openapi_and_has_every_path(live):
+    live.schema.validate()
+    assert live.document["openapi"] == "3.1.0"
+    assert {
+        (path, method.upper()) for path, each in live.document["paths"].items() for method in each
+    } == {*((path, "GET") for path in DISCOVERY), *COMMANDS, NO_PARAMETERS}
+
+
+def test_document_says_what_this_proxy_asks_for(live):
+    send = live.document["paths"]["/v1/do/twilio/send_sms"]["post"]
+    schema = send["requestBody"]["content"]["application/json"]["schema"]
+    if live.document["security"]:
+        assert live.document["components"]["securitySchemes"]["apiKey"]["in"] == "header"
+        assert schema["required"] == ["to", "body"]
+        assert ("401" in send["responses"], "403" in send["responses"]) == (True, False)
+    else:
+        assert "securitySchemes" not in live.document["components"]
+        assert schema["required"] == ["from", "to", "body"]
+        assert ("401" in send["responses"], "403" in send["responses"]) == (False, True)
+
+
+@pytest.mark.parametrize("path", DISCOVERY)
+def test_discovery_answers_as_documented(live, path):
+    case = live.schema[path]["GET"].Case()
+    case.validate_response(case.call(base_url=live.url, headers=KEY), checks=CHECKS)
+    if live.document["security"] and path != "/liveness":
+        case.validate_response(case.call(base_url=live.url), checks=CHECKS)
+
+
+def judged(case, response, document):
+    """Hold the answer's verdict on what went over the wire against the documented schema's."""
+    operation = document["paths"][case.operation.path][case.operation.method]
+    if case.method == "POST":
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        try:
+            fits = Schema(schema).accepts(json.loads(response.request.body))
+        except ValueError:  # schemathesis makes up such bodies too
+            fits = False
+    else:
+        pairs = parse_qsl(urlsplit(response.request.url).query, keep_blank_values=True)
+        schema = {
+            "additionalProperties": False,
+            "patternProperties": {"^spiff__": {}},
+            "properties": {each["name"]: each["schema"] for each in operation["parameters"]},
+            "required": [each["name"] for each in operation["parameters"] if each["required"]],
+        }
+        fits = len(dict(pairs)) == len(pairs) and Schema(schema).accepts(dict(pairs))
+    error = response.json()["error"]
+    refused = error is not None and error["error_code"] in ("INVALID_INPUT", "invalid_request")
+    assert refused is not fits, error
+    return fits
+
+
+@pytest.mark.parametrize(("path", "method"), [*COMMANDS, NO_PARAMETERS])
+def test_what_fits_the_document_is_taken_and_answered_as_documented(live, path, method):
+    @BOUNDED
+    @hypothesis.given(case=live.schema[path][method].as_strategy(GenerationMode.POSITIVE))
+    def made_up(case):
+        response = case.call(base_url=live.url, headers=KEY)
+        case.validate_response(response, checks=CHECKS, headers=KEY)
+        assert judged(case, response, live.document)
+
+    made_up()
+
+
+@pytest.mark.parametrize(("path", "method"), COMMANDS)
+def test_what_does_not_fit_is_refused_and_answered_as_documented(live, path, method):
+    fitted = []
+
+    @BOUNDED
+    @hypothesis.given(case=live.schema[path][method].as_strategy(GenerationMode.NEGATIVE))
+    def made_up(case):
+        response = case.call(base_url=live.url, headers=KEY)
+        case.validate_response(response, checks=CHECKS, headers=KEY)
+        fitted.append(judged(case, response, live.document))
+
+    made_up()
+    assert not all(fitted)
