@@ -265,11 +265,11 @@ class Proxy:
         )
         if (request.content_length or 0) > self._most_bytes:
             raise too_large
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # it is no part of the answer
         body = bytearray()
         try:
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # it is no part of the answer
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > self._most_bytes:

@@ -704,6 +704,36 @@ def test_stop_waits_only_so_long_and_says_what_it_left(opened, sandbox, sent, lo
     until(lambda: any(line.startswith("twilio/send_sms: OUTCOME_UNKNOWN") for line in log()))
 
 
+def test_stop_ends_the_waiting_for_another_attempt(opened, sandbox, log):
+    overrides = {"timeoutSeconds": 60, "maxAttempts": 2}
+    proxy = opened(overrides=overrides, stop_seconds=0.1)
+    sandbox.fail("throttle", retry_after=50)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(get, proxy, "/v1/do/twilio/get_all_sms")
+        until(lambda: sandbox.requests and sandbox.requests[0]["status"])
+        assert proxy.stop() is False
+        until(lambda: log()[-1].startswith("twilio/get_all_sms: THROTTLED"))
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    assert len(sandbox.requests) == 1
+
+
+def test_caller_whose_body_never_comes_does_not_hold_it_up(opened, log, sent):
+    proxy = opened(stop_seconds=60)
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        )
+        with connection.makefile("rb") as answer:
+            assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            connection.sendall(b'{"to": ')
+            started = time.monotonic()
+            assert proxy.stop() is True
+            assert time.monotonic() - started < 10
+    assert sent() == []
+
+
 def test_proxy_can_be_started_again(opened):
     proxy = opened()
     proxy.stop()
