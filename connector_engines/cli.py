@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from connector_runtime.cli import exit_status
 from connector_runtime.errors import ConnectorError, InvalidConfiguration, InvalidInput
 
 if TYPE_CHECKING:
+    from .proxy import Proxy
     from .spiff import Case, Engine
 
 _STOPPED = {"failed": 1, "waiting": 4, "running": 4, "interrupted": 5}
@@ -248,22 +249,28 @@ def proxy(
     )
     # This process is ours, and its log is how an operator learns what became of a send.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        # It raises KeyboardInterrupt: a handler must not take a lock, so it can't set an Event.
+        signal.signal(number, signal.default_int_handler)
+    try:
+        _start(server)
+        click.echo(f"{server.url} serves {', '.join(connectors)}")
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
+    if not server.stop():
+        os._exit(5)  # a usual exit would wait for their threads, however long that takes
+
+
+def _start(server: Proxy) -> None:
     try:
         server.start()
     except (OSError, OverflowError) as error:
         raise InvalidConfiguration(
-            f"configuration: {host} port {port} can't be listened on: {error}."
+            f"configuration: {server.host} port {server.port} can't be listened on: {error}."
         ) from error
-    click.echo(f"{server.url} serves {', '.join(connectors)}")
-    while not stopping.wait(1):  # in steps: on Windows, Ctrl-C does not end a longer wait
-        pass
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
-    if not server.stop():
-        os._exit(5)  # a usual exit would wait for their threads, however long that takes
 
 
 def _api_key(file: Path | None) -> str | None:
