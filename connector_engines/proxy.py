@@ -108,7 +108,7 @@ class Proxy:
             "/openapi.json": document(self.connectors, self._settings, keyed=keyed),
         }
         self._connections: dict[str, Connection] = {}
-        self._calls: set[Future[Any]] = set()
+        self._calls: dict[Future[bytes], str] = {}
         self._closing = contextlib.ExitStack()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,9 +162,9 @@ class Proxy:
         if self._loop is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
-        left = sum(not call.done() for call in self._calls)
+        left = [name for call, name in self._calls.items() if not call.done()]
         if left:
-            log.error("stopped with %d commands under way: they may have been carried out", left)
+            log.error("stopped, and left under way what may be carried out: %s", ", ".join(left))
         self._closing.close()
         return not left
 
@@ -193,7 +193,7 @@ class Proxy:
         await self._stopping.wait()
         listener.close()
         await asyncio.to_thread(
-            concurrent.futures.wait, set(self._calls), timeout=self._stop_seconds
+            concurrent.futures.wait, list(self._calls), timeout=self._stop_seconds
         )
         server.pre_shutdown()
         await server.shutdown(_WRITE_SECONDS)
@@ -227,8 +227,10 @@ class Proxy:
         # From here on without a pause, so that no other request can take the place in between.
         self._check_room()
         call = self._pool.submit(self._run, command, inputs)
-        self._calls.add(call)
-        return web.Response(body=await asyncio.wrap_future(call), content_type="application/json")
+        self._calls[call] = command.name
+        answer = await asyncio.wrap_future(call)
+        self._calls.pop(call, None)  # or a long list would stay in memory until the next command
+        return web.Response(body=answer, content_type="application/json")
 
     def _check_key(self, request: web.BaseRequest) -> None:
         if self._api_key is None:
@@ -279,7 +281,7 @@ class Proxy:
         return bytes(body)
 
     def _check_room(self) -> None:
-        self._calls = {call for call in self._calls if not call.done()}
+        self._calls = {call: name for call, name in self._calls.items() if not call.done()}
         code = why = None
         if self._stopping.is_set():
             code, why = "stopping", "The proxy is stopping."
