@@ -69,8 +69,9 @@ def kill_and_resume(folder, count, kills, seed):
     with Sandbox(step_seconds=0.05) as sandbox:
         sandbox.fail("slow", times=None, seconds=0.1)
         settings = {**sandbox.settings, "timeoutSeconds": 30}
-        for _ in range(kills):
-            with worker(store, settings, count) as process:
+        for number in range(kills):
+            # A share of the cases each time: no run is without work when its kill comes.
+            with worker(store, settings, count * (number + 1) // kills) as process:
                 assert process.stdout.readline() == "ready\n"
                 time.sleep(chance.uniform(0, 0.25))  # the random moment itself
                 killed += process.poll() is None
@@ -78,7 +79,7 @@ def kill_and_resume(folder, count, kills, seed):
             assert process.stdout.readline() == "ready\n"
             assert process.stdout.readline() == "done\n"
             assert process.wait(60) == 0
-        assert killed == kills, "the run ended before its kills: give it more cases"
+        assert killed == kills, "a run ended before its kill: give it more cases"
         statuses = collections.Counter(case["status"] for case in listing(store))
         assert set(statuses) <= {"finished", "interrupted"}, statuses
         assert statuses.total() == count
