@@ -9,8 +9,8 @@ import pytest
 from connector_build import check, findings
 from connector_build.findings import Finding
 from connector_runtime import archive
-from tests.build.conftest import edit_json, edit_text, put
 from tests.conftest import ROOT
+from tests.packaging.conftest import edit_json, edit_text, put
 
 # Those about the Bizagi package and the listing have their faults in test_bizc and test_listing.
 ELSEWHERE = {"text-missing", "text-form", "text-stale"}

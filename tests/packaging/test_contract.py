@@ -8,8 +8,8 @@ import pytest
 from connector_build import contract
 from connector_build import package as packages
 from connector_runtime.errors import InvalidPackage
-from tests.build.conftest import put
 from tests.conftest import ROOT
+from tests.packaging.conftest import put
 
 MANIFEST = "connector.json"
 INPUT = "schemas/send_sms.input.json"

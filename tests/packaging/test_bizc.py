@@ -9,8 +9,8 @@ import pytest
 from lxml import etree
 
 from connector_build import bizc, package
-from tests.build.conftest import edit_json, put
 from tests.conftest import MANIFEST, ROOT
+from tests.packaging.conftest import edit_json, put
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 NAMESPACE = "http://tempuri.org/XMLSchema1.xsd"

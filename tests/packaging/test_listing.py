@@ -14,8 +14,8 @@ import threading
 import pytest
 
 from connector_build import check, listing
-from tests.build.conftest import edit_json, edit_text, put
 from tests.conftest import MANIFEST, ROOT, tool
+from tests.packaging.conftest import edit_json, edit_text, put
 
 NAME = "twilio-1.0.0.zip"
 CONTENT = b"the package"

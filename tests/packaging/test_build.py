@@ -16,8 +16,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from connector_build import check, package
 from connector_runtime import load
 from connector_runtime.errors import InvalidPackage
-from tests.build.conftest import edit_json, edit_text, put
 from tests.conftest import MANIFEST, ROOT
+from tests.packaging.conftest import edit_json, edit_text, put
 
 NAME = f"twilio-{MANIFEST['version']}.zip"
 BIZC = f"twilio-{MANIFEST['version']}.bizc"
