@@ -179,7 +179,7 @@ class Proxy:
                 loop=loop,
                 access_log=None,  # type: ignore[arg-type]  # a query may hold a number or a body
                 keepalive_timeout=_IDLE_SECONDS,
-                auto_decompress=False,
+                auto_decompress=False,  # it would refuse what it can't decompress in its own way
             )
 
         try:
@@ -359,9 +359,7 @@ class _Protocol(web.RequestHandler):
         else:
             log.error("unexpected fault\n%s", _trace(exc))
             refusal = _unexpected("read")
-        response = refusal.response()
-        response.force_close()
-        return response
+        return refusal.response()
 
 
 def _check_host(request: web.BaseRequest) -> None:

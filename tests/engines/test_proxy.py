@@ -410,6 +410,7 @@ def test_field_twice_in_a_query_is_400(proxy, sandbox):
         {"Content-Type": "nonsense"},
         {},
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        {"Content-Type": "application/json", "Content-Encoding": "br"},
     ],
 )
 def test_body_must_be_declared_as_json_and_not_be_compressed(proxy, sent, headers):
@@ -912,6 +913,7 @@ def test_second_signal_ends_it_at_once(served, sandbox, sent):
         with pytest.raises(requests.ConnectionError):
             answer.result()
     assert process.returncode == -signal.SIGTERM
+    assert process.stderr.read() == ""
 
 
 def test_key_comes_from_a_file_too(served, tmp_path):

@@ -87,6 +87,18 @@ def test_document_says_what_this_proxy_asks_for(live):
         assert ("401" in send["responses"], "403" in send["responses"]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    "sender", [None, "", " \t\r\n", "\x1c\x85\u2003", "\ufeff", "+15005550006"]
+)
+def test_document_knows_what_counts_as_not_given(live, sender):
+    inputs = {"to": "+14155550123", "body": "x", "from": sender}
+    send = live.schema["/v1/do/twilio/send_sms"]["POST"]
+    case = send.Case(body=inputs, media_type="application/json")
+    response = case.call(base_url=live.url, headers=KEY)
+    case.validate_response(response, checks=CHECKS, headers=KEY)
+    judged(case, response, live.document)
+
+
 @pytest.mark.parametrize("path", DISCOVERY)
 def test_discovery_answers_as_documented(live, path):
     case = live.schema[path]["GET"].Case()
