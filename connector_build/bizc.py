@@ -337,8 +337,8 @@ then reads `%` and two hexadecimal digits (or `%u` and four) as one character. W
 | `%41`, and any `%` before two hexadecimal digits | `%2541` |
 | a `%` before anything else, as in `100 % off` | as it is |
 
-The same goes for the parameters, in `voice_url` above all, where a `%20` is written `%25252520`
-because the host reads parameters more than once; an address without `%` avoids this.
+The same goes for the parameters, in `voice_url` above all, and those the host reads twice: for an
+address with `%20` in it write `%252520`. An address without `%` avoids this.
 """
 
 

@@ -89,6 +89,14 @@ def test_what_bizagis_utilities_read_is_sent(judge, bizc, host, sandbox, written
     assert envelope["response"]["outputs"]["output"]["body"] == arrives
 
 
+def test_percent_in_a_parameter_is_written_for_two_readings(judge, host, sandbox):
+    written = {**sandbox.settings, "voice_url": "https://example.com/a%252520b.xml"}
+    call = host.call("get_all_sms", {}, written)
+    (read,) = judge([{name: json.dumps(call[name]) for name in ("globals", "data")}])
+    arrived = read["globals"]["response"]["outputs"]["output"]["authdata"]
+    assert arrived["voice_url"] == "https://example.com/a%20b.xml"
+
+
 def test_connector_runs_on_node_10(npm, bizc, host, sandbox):
     program = npm / "node_modules" / ".bin" / "node"
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
