@@ -367,21 +367,14 @@ def check(root: Path) -> list[Finding]:
     manifest = _json(root / "connector.json")
     wanted = {dash_case(action["name"]) for action in manifest["actions"]}
     present = {path.stem for path in (root / "bizagi" / "actions").glob("*.js")}
-    for name in sorted(wanted - present):
-        findings.append(
-            fault(
-                "bizc-handler",
-                f"bizagi/actions/{name}.js",
-                "",
-                "the action has no JavaScript",
-            )
-        )
-    for name in sorted(present - wanted):
-        findings.append(
-            fault("bizc-handler", f"bizagi/actions/{name}.js", "", "no action is called so")
-        )
+    for name in sorted(wanted ^ present):
+        said = "the action has no JavaScript: add it"
+        if name in present:
+            said = "no action is called so: declare it in connector.json or remove it"
+        findings.append(fault("bizc-handler", f"bizagi/actions/{name}.js", "", said))
     for name in sorted(name for name in wanted if not _DASH_CASE.fullmatch(name)):
-        findings.append(fault("bizc-name", "connector.json", name, "it must be dash-case"))
+        said = "it must be lower-case words with _ between them: Bizagi wants them dash-case"
+        findings.append(fault("bizc-name", "connector.json", name, said))
     hints = f"{manifest['auth']}/hints.json"
     if not (root / hints).is_file():
         findings.append(fault("bizc-list", hints, "", "the JavaScript reads it: add it"))
@@ -423,9 +416,9 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
     documented |= {f"actions/{dash_case(action['name'])}.js" for action in manifest["actions"]}
     listed = {name for name in files if not name.startswith(modules)}
     for name in sorted(documented - listed):
-        yield fault("bizc-list", name, "", "the archive lacks it")
+        yield fault("bizc-list", name, "", "the archive lacks it: add it to bizagi/")
     for name in sorted(listed - documented):
-        yield fault("bizc-list", name, "", "the archive has no place for it")
+        yield fault("bizc-list", name, "", "the archive has no place for it: remove it")
     definition = json.loads(files["def/connector.json"])
     for action in definition["actions"]:
         for key, outermost in (("xsdinput", "inputs"), ("xsdoutput", "outputs")):
