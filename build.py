@@ -5,14 +5,18 @@ Exit status: 0 built (or nothing to object to), 1 refused, 2 wrong usage.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ try:
     from connector_runtime import archive
     from connector_runtime.errors import InvalidPackage
 except ImportError as error:
+    if (error.name or "").startswith(("connector_", "build")):
+        raise  # a file of the tree itself is missing: the traceback says where it is wanted
     print(
         f"build.py needs the package '{error.name}', which is not installed here. "
         "`make build` makes an environment of its own; or: python -m pip install -e '.[build]'",
@@ -37,6 +43,9 @@ except ImportError as error:
 ROOT = Path(__file__).resolve().parent
 DIST = ROOT / "dist"
 FILE = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+_WORK = ".build-"  # how the folders are named in which a build is made
+_ABANDONED_SECONDS = 3600
 
 
 class Refused(click.ClickException):
@@ -51,7 +60,7 @@ class Refused(click.ClickException):
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--sign", "key", type=FILE, help="An Ed25519 private key (PEM) to sign with.")
 @click.option("--against", type=FILE, help="The released package, which this one replaces.")
-@click.option("--output", type=click.Path(path_type=Path), default=DIST, help="Where to: dist/.")
+@click.option("--output", type=FOLDER, default=DIST, help="Where to: dist/.")
 @click.pass_context
 def cli(context: click.Context, key: Path | None, against: Path | None, output: Path) -> None:
     """Check, collect, write and verify the connector's package and its listing.
@@ -61,7 +70,8 @@ def cli(context: click.Context, key: Path | None, against: Path | None, output: 
     try:
         package.timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise click.UsageError("SOURCE_DATE_EPOCH must be whole seconds since 1970.") from error
+        message = "SOURCE_DATE_EPOCH must be whole seconds from 1970 to 2107."
+        raise click.UsageError(message) from error
     if context.invoked_subcommand is None:
         build(key, against, output)
     elif key or against or output != DIST:
@@ -76,9 +86,7 @@ def build(key: Path | None, against: Path | None, output: Path) -> None:
         _refuse_small_step(against, files)
     manifest = json.loads(files["connector.json"])
     name = f"{manifest['name']}-{manifest['version']}.zip"
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output, prefix=".build-") as folder:
-        made = Path(folder)
+    with _workplace(output) as made:
         package.write(made / name, files)
         content = (made / name).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -95,6 +103,20 @@ def build(key: Path | None, against: Path | None, output: Path) -> None:
         step("verify", "the package is whole, loads, and runs as it stands")
         _publish(made, output, _made(output, name))
     _show(_made(output, name))
+
+
+@contextlib.contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """Give a folder beside the final places, on the same disk; nothing of it outlives the build."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for left in output.glob(f"{_WORK}*"):  # by a build that was killed
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=output, prefix=_WORK) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise Refused(f"{error.filename or output}: {error.strerror}.") from error
 
 
 def _show(paths: list[Path]) -> None:
@@ -133,7 +155,7 @@ def _compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, An
     try:
         changes = contract.compare(old, new)
         was, now = contract.version(old), contract.version(new)
-    except InvalidPackage as error:
+    except (InvalidPackage, ValueError) as error:
         raise Refused(str(error)) from error
     level = contract.level(changes)
     return {
@@ -151,6 +173,8 @@ def _read(path: Path) -> dict[str, bytes]:
         return contract.read(path)
     except InvalidPackage as error:
         raise Refused(str(error)) from error
+    except (KeyError, ValueError) as error:
+        raise Refused(f"{path}: pyproject.toml can't be read ({error}).") from error
 
 
 def _save(path: Path, content: bytes) -> None:
@@ -189,17 +213,43 @@ def _verify(target: Path, files: Mapping[str, bytes], digest: str, public: bytes
         raise Refused(f"the package does not run: {ran.stderr.strip() or ran.stdout.strip()}")
 
 
+def _verify_bizc(target: Path, files: Mapping[str, bytes]) -> str:
+    """Read the .bizc back, and where Node.js is, let it load all the JavaScript."""
+    with zipfile.ZipFile(target) as written:
+        if {name: written.read(name) for name in written.namelist()} != files:
+            raise Refused(f"{target.name} does not hold what was put into it.")
+        node = shutil.which("node")
+        if node is None:
+            return "the package is whole; without Node.js here, its JavaScript was not loaded"
+        with tempfile.TemporaryDirectory() as folder:
+            written.extractall(folder)
+            sources = [str(Path(folder, name)) for name in files if name.endswith(".js")]
+            ran = subprocess.run(  # noqa: S603
+                [node, "-e", "process.argv.slice(1).forEach((file) => require(file))", *sources],
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                check=False,
+            )
+    if ran.returncode or ran.stdout:
+        raise Refused(f"{target.name} does not load: {(ran.stderr or ran.stdout).strip()}")
+    return "the package is whole, and Node.js loads it"
+
+
 def _publish(made: Path, output: Path, last: list[Path]) -> None:
     """Move what was made to where it belongs; of the last build, what is not made anew must go.
 
     A signature, above all, must not stay beside a package that it does not belong to.
     """
     wanted = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
+    for path in sorted(wanted):  # before anything is replaced
+        if (output / path).is_dir():
+            raise Refused(f"{output / path} is a folder, where a file belongs: move it elsewhere.")
+        (output / path).parent.mkdir(exist_ok=True)
     for old in last:
         if old.is_file() and old.relative_to(output) not in wanted:
             old.unlink()
     for path in sorted(wanted):
-        (output / path).parent.mkdir(exist_ok=True)
         os.replace(made / path, output / path)
 
 
@@ -210,7 +260,7 @@ def _made(output: Path, name: str) -> list[Path]:
 
 
 @cli.command()
-@click.option("--output", type=click.Path(path_type=Path), default=DIST, help="Where to: dist/.")
+@click.option("--output", type=FOLDER, default=DIST, help="Where to: dist/.")
 def bizc(output: Path) -> None:
     """Check, collect, write and verify the package that Bizagi Studio installs (.bizc)."""
     _refuse_errors(checks.check(ROOT))
@@ -218,15 +268,10 @@ def bizc(output: Path) -> None:
     step("collect", f"{len(files)} files, {sum(map(len, files.values())):,} bytes")
     manifest = json.loads((ROOT / "connector.json").read_bytes())
     name = f"{manifest['name']}-{manifest['version']}.bizc"
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output, prefix=".build-") as folder:
-        made = Path(folder)
+    with _workplace(output) as made:
         package.write(made / name, files)
         step("write", name)
-        with zipfile.ZipFile(made / name) as written:
-            if {each: written.read(each) for each in written.namelist()} != files:
-                raise Refused(f"{name} does not hold what was put into it.")
-        step("verify", "the package is whole")
+        step("verify", _verify_bizc(made / name, files))
         _publish(made, output, [])
     _show([output / name])
 
@@ -254,7 +299,8 @@ def check(form: str) -> None:
 def diff(old: Path, new: Path, form: str) -> None:
     """Compare the contracts of two packages; NEW is this source tree unless it is given.
 
-    Says whether the changes ask for a major, minor or patch version, with every reason.
+    Says whether the changes ask for a major, minor or patch version, with every reason. The exit
+    status is 0 whatever it says; to refuse a version that is too small, build with --against.
     """
     verdict = _compare(_read(old), _read(new))
     if form == "json":
@@ -271,9 +317,11 @@ def diff(old: Path, new: Path, form: str) -> None:
 
 
 @cli.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 def keygen(path: Path) -> None:
     """Make a pair of keys: PATH to sign with and to keep, PATH.pub for those who load packages."""
+    if not path.name:
+        raise click.UsageError("PATH must name a file.")
     try:
         public = signing.make_keys(path)
     except OSError as error:
@@ -282,5 +330,11 @@ def keygen(path: Path) -> None:
     click.echo(f"{public}: the public key, for load(…, trusted_keys=[…]).")
 
 
+def _end(number: int, frame: object) -> None:
+    """Leave as after Ctrl-C, so that what was begun is cleared away."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     cli()

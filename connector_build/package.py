@@ -59,8 +59,13 @@ def requirements(root: Path, extras: bool = False) -> list[str]:
 
 
 def timestamp() -> tuple[int, int, int, int, int, int]:
-    """Return SOURCE_DATE_EPOCH in UTC, and never before 1980, the earliest that a ZIP can say."""
+    """Return SOURCE_DATE_EPOCH in UTC, and never before 1980, the earliest that a ZIP can say.
+
+    Raise ValueError for what is no time, or after 2107, the latest.
+    """
     moment = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", "0")))
+    if not 1970 <= moment.tm_year <= 2107:
+        raise ValueError("out of range")
     return max(moment[:6], (1980, 1, 1, 0, 0, 0))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -199,8 +200,26 @@ def test_source_date_epoch_is_the_time_of_every_file(tree):
         (["--sign", "README.md", "bizc"], {}),
         (["--output", "elsewhere", "check"], {}),
         ([], {"SOURCE_DATE_EPOCH": "yesterday"}),
+        ([], {"SOURCE_DATE_EPOCH": "9999999999"}),
+        ([], {"SOURCE_DATE_EPOCH": "-5"}),
+        (["--output", "build.py"], {}),
+        (["keygen", ""], {}),
+        (["keygen", "actions"], {}),
     ],
-    ids=["option", "key", "diff-of-none", "package", "format", "command", "sign", "output", "time"],
+    ids=[
+        *(
+            "option",
+            "key",
+            "diff-of-none",
+            "package",
+            "format",
+            "command",
+            "sign",
+            "output",
+            "time",
+        ),
+        *("far-time", "early-time", "output-file", "no-key", "key-folder"),
+    ],
 )
 def test_wrong_usage_ends_with_2_and_builds_nothing(tree, arguments, environment):
     done = run(tree, *arguments, **environment)
@@ -239,6 +258,43 @@ def test_refused_build_leaves_the_last_one_whole(tree, plant):
     assert "refused" in done.stderr
     assert contents(tree / "dist") == before
     assert sorted(path.name for path in (tree / "dist").iterdir() if path.name[0] == ".") == []
+
+
+def test_folder_in_the_place_of_a_file_refuses_the_build_before_anything_is_replaced(tree):
+    before = built(tree)
+    del before[f"{NAME}.sha256"]
+    (tree / "dist" / f"{NAME}.sha256").unlink()
+    (tree / "dist" / f"{NAME}.sha256").mkdir()
+    edit_text(tree / "README.md", "# Twilio connector", "# Twilio connector, changed")
+    done = run(tree)
+    assert done.returncode == 1
+    assert done.stderr.startswith("refused")
+    assert contents(tree / "dist") == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent")
+def test_build_that_is_ended_leaves_nothing_behind(tree):
+    abandoned = tree / "dist" / ".build-killed"
+    abandoned.mkdir(parents=True)
+    os.utime(abandoned, (1_000_000_000, 1_000_000_000))
+    process = subprocess.Popen(
+        [sys.executable, "build.py"], cwd=tree, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    while not [path for path in (tree / "dist").iterdir() if path != abandoned]:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list((tree / "dist").iterdir()) == []
+
+
+def test_javascript_that_does_not_load_refuses_the_bizc(tree, node):
+    with (tree / "bizagi" / "actions" / "send-sms.js").open("a") as file:
+        file.write("syntax error (((\n")
+    done = run(tree, "bizc")
+    assert done.returncode == 1
+    assert "does not load" in done.stderr
+    assert not contents(tree / "dist")
 
 
 def test_bizc_with_a_fault_is_refused(tree):

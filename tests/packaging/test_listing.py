@@ -226,7 +226,7 @@ def test_missing_language_is_found(tree, code):
         ("es", "overview:\n", "overveiw: x\noverview:\n", "overveiw"),
         ("en", "overview:\n", "overview: [\n", "no YAML (line"),
         ("en", '"The connector has {count} actions."', '"Three actions."', "{count}"),
-        ("es", '"{value} si no se da otro"', '"{value} {"', "{value}"),
+        ("es", '"{value} si no se indica otro"', '"{value} {"', "{value}"),
     ],
     ids=["missing", "empty", "unknown", "no-yaml", "blank", "brace"],
 )
