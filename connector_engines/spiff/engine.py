@@ -15,6 +15,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 import uuid
 import weakref
 from collections import deque
@@ -48,6 +49,7 @@ log = logging.getLogger("connector_engines.spiff")
 
 _FORMAT = 1
 _INTERRUPTED = "INTERRUPTED"
+_LONGEST_WAIT_SECONDS = 3600.0
 _AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
 Watch = Callable[["Case", str, str, str], None]
 
@@ -62,6 +64,14 @@ class CaseStopped(ConnectorError):
         self.code = error.get("code", self.code)
         self.outcome = error.get("outcome", self.outcome)
         self.task: str | None = error.get("task")
+
+
+class _Unexpected(ConnectorError):
+    """A fault that no connector foresees: its text is in no message, for it may quote anything."""
+
+    def __init__(self, effect: str, fault: Exception) -> None:
+        super().__init__(f"The connector failed by itself ({type(fault).__name__}); see the log.")
+        self.outcome = "not_sent" if effect == "read" else "unknown"
 
 
 class Case:
@@ -90,8 +100,9 @@ class Case:
         self._events: list[tuple[str, str, str]] = []
         self._scripts = Scripts()
         workflow.script_engine = self._scripts
-        started = workflow.get_tasks(state=TaskState.STARTED, spec_class=ConnectorTask)
-        self._calls = {task.id: task for task in started}
+        # Also those that the process left while their call was under way.
+        tasks = workflow.get_tasks(spec_class=ConnectorTask)
+        self._calls = {task.id: task for task in tasks if _is_open(task)}
 
     def __repr__(self) -> str:
         return f"<Case {self.id} of {self.process.name}: {self.status}>"
@@ -107,38 +118,64 @@ class Case:
     def error(self) -> dict[str, Any] | None:
         """Return why it stopped: the failed call's `ConnectorError.to_dict()` and `task`, its id.
 
-        The code is "PROCESS_FAULT" for a fault of the process itself, and "INTERRUPTED" for a call
-        that was under way when its process ended.
+        The code is "PROCESS_FAULT" for a fault of the process itself, and "INTERRUPTED" for calls
+        that were under way when its process ended. These come before any failure, for they may have
+        been carried out. `stopped` has them all.
         """
-        if self._error is not None:
+        interrupted = [task for task in self._calls.values() if "interrupted" in _record(task)]
+        if not interrupted:
             return self._error
-        for task in self._calls.values():
-            if task.internal_data[CALL].get("interrupted"):
-                why = (
-                    "its call was under way when the process ended, and may have been carried out. "
-                    "Look before you let it try again"
-                )
-                where, element = _named(task)
-                return {
-                    "code": _INTERRUPTED,
-                    "message": f"{self.process.file}: {where}: {why}.",
-                    "retryable": False,
-                    "outcome": "unknown",
-                    "task": element,
-                }
-        return None
+        names = ", ".join(_named(task)[0] for task in interrupted)
+        why = (
+            "under way when the process ended, and may have been carried out. Look before you let "
+            "it try again"
+        )
+        return {
+            "code": _INTERRUPTED,
+            "message": f"{self.process.file}: {names}: a call of each was {why}."
+            if len(interrupted) > 1
+            else f"{self.process.file}: {names}: its call was {why}.",
+            "retryable": False,
+            "outcome": "unknown",
+            "task": _named(interrupted[0])[1],
+        }
+
+    @property
+    def stopped(self) -> list[dict[str, Any]]:
+        """Return the calls that stand still: `task` (its own id), `element` (of the BPMN file),
+        `why` ("interrupted" or "failed") and `inputs`, by which to tell those of a loop apart."""
+        return [
+            {
+                "task": str(task.id),
+                "element": task.task_spec.bpmn_id,
+                "why": "interrupted" if "interrupted" in _record(task) else "failed",
+                "inputs": _inputs(task),
+            }
+            for task in self._stopped(None)
+        ]
+
+    def _stopped(self, name: str | None) -> list[Any]:
+        """Return the tasks whose calls stand still, all or those of one element or task id."""
+        return [
+            task
+            for task in self._calls.values()
+            if {"interrupted", "failed"} & _record(task).keys()
+            and name in (None, task.task_spec.bpmn_id, str(task.id))
+        ]
 
     @property
     def status(self) -> str:
         """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
         "interrupted": a call was under way when its process was killed."""
+        records = [_record(task) for task in self._calls.values()]
+        if any("interrupted" in record for record in records):
+            return "interrupted"
         if self._error is not None:
             return "failed"
+        if any(record.get("underway") for record in records):
+            return "running"
         if self.workflow.completed:
             return "finished"
-        records = [task.internal_data[CALL] for task in self._calls.values()]
-        if any(record.get("interrupted") for record in records):
-            return "interrupted"
         ready = self.workflow.get_next_task(state=TaskState.READY, manual=False)
         return "running" if records or ready is not None else "waiting"
 
@@ -164,42 +201,59 @@ class Case:
             }
         return json.dumps(saved)
 
-    def retry(self) -> None:
-        """Let a stopped case try again what stopped it, also a call that may have been carried out.
+    def retry(self, name: str | None = None) -> None:
+        """Let a stopped case try again what stopped it.
 
-        For an interrupted send, look first whether the message went out; if so, `settle` it.
+        `name` is the element or the task (see `stopped`) to try; without it, all that failed is
+        tried, and only where nothing failed, the interrupted calls. Those may have been carried
+        out: look first, and `settle` what was. Raise InvalidInput where nothing of this name
+        stopped.
         """
         with self._lock:
             self._check_idle()
-            self._error = None
-            for task in self._calls.values():
-                task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
-            for task in self.workflow.get_tasks(state=TaskState.ERROR):
-                if task.internal_data.get(CALL, {}).get("done"):
-                    # The call itself went well, and must not be made again: only what came after.
-                    task._set_state(TaskState.STARTED)
-                    self._complete(task)
-                else:
-                    self.workflow.reset_from_task_id(task.id)
+            tasks = self._stopped(name)
+            if name is None and self._error is not None:
+                tasks = [task for task in tasks if "failed" in _record(task)]
+            elif name is not None and not tasks:
+                raise InvalidInput(f"no call of '{name}' stands still.")
+            for task in tasks:
+                self._begin_again(task)
+            if name is None or not any("failed" in _record(task) for task in self._stopped(None)):
+                self._error = None
+                for task in self.workflow.get_tasks(state=TaskState.ERROR):
+                    if task.internal_data.get(CALL, {}).get("done"):
+                        # The call itself went well, and is not made again: only what came after.
+                        task._set_state(TaskState.STARTED)
+                        self._complete(task)
+                    else:
+                        self.workflow.reset_from_task_id(task.id)
             self._engine._commit([self])
 
-    def settle(self, output: Mapping[str, Any], element: str | None = None) -> None:
+    def _begin_again(self, task: Any) -> None:
+        if task.state == TaskState.STARTED:
+            task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
+        else:  # the process has left it, and goes on without its result
+            del self._calls[task.id]
+            task.internal_data[CALL] = {"late": None}
+
+    def settle(self, output: Mapping[str, Any], name: str | None = None) -> None:
         """Give the output of a call that failed or was interrupted, found out by other means.
 
-        `element` is the service task's id, where several stand still. Raise InvalidInput unless
-        `output` is what the action returns.
+        `name` is the element or the task (see `stopped`), where several stand still and `output`
+        has not the inputs of one alone. Raise InvalidInput unless `output` is what the action
+        returns.
         """
         with self._lock:
             self._check_idle()
-            stopped = [
-                task
-                for task in self._calls.values()
-                if element in (None, task.task_spec.bpmn_id)
-                and {"interrupted", "failed"} & task.internal_data[CALL].keys()
-            ]
+            if not isinstance(output, Mapping):
+                raise InvalidInput("the output of a call must be an object with its fields.")
+            stopped = self._stopped(name)
+            if len(stopped) > 1:
+                stopped = [task for task in stopped if _is_of(output, _inputs(task))] or stopped
             if len(stopped) != 1:
+                listed = "; ".join(f"{task.id} of {_named(task)[0]}" for task in stopped) or "none"
                 raise InvalidInput(
-                    f"{len(stopped)} service tasks stand still: name the one to settle."
+                    f"{len(stopped)} calls stand still: name the one to settle ({listed})."
                 )
             task = stopped[0]
             _, action = self._engine._action(task)
@@ -208,7 +262,8 @@ class Case:
                 raise InvalidInput(
                     f"{action.name} output: {'; '.join(problems)}.", problems=problems
                 )
-            self._error = None
+            if "failed" in _record(task):
+                self._error = None
             self._succeed(task, dict(output))
             self._engine._commit([self])
 
@@ -238,9 +293,8 @@ class Case:
             if task.state == TaskState.STARTED:
                 self._calls[task.id] = task
         self._scripts.begun.clear()
-        for task in [task for task in self._calls.values() if task.state != TaskState.STARTED]:
-            if not task.internal_data.get(CALL, {}).get("underway"):
-                del self._calls[task.id]
+        for task in [task for task in self._calls.values() if not _is_open(task)]:
+            del self._calls[task.id]
 
     def _wanted(self, now: float) -> list[Any]:
         """Return the service tasks whose call may begin."""
@@ -287,7 +341,7 @@ class Case:
         try:
             task.complete()
         except SpiffWorkflowException as error:  # of its post-script, or of what comes next
-            self._fail(task, error)
+            self._fail(getattr(error, "task", None) or task, error)
         else:
             del task.internal_data[CALL]
             self._tell(task)
@@ -325,8 +379,11 @@ class Case:
             self._tell(task, getattr(error, "code", "failed"))
         known = error.to_dict() if isinstance(error, ConnectorError) else {"code": "PROCESS_FAULT"}
         if self._error is None:
-            reason = str(error) or type(error).__name__
-            message = f"{self.process.file}: {where}: {reason}"
+            reason = str(error).rstrip(".") or type(error).__name__
+            cause = getattr(error, "exception", None) or error.__cause__
+            if cause is not None and known["code"] == "PROCESS_FAULT":
+                reason += f" ({type(cause).__name__})"  # its text may quote the data
+            message = f"{self.process.file}: {where}: {reason}."
             self._error = {**known, "message": message, "task": element}
 
     def _tell(self, task: Any, what: str = "done") -> None:
@@ -459,23 +516,36 @@ class Engine:
         return case
 
     def resume(self) -> list[Case]:
-        """Return the unfinished cases of the store, ready to `run`, open ones included."""
+        """Return the unfinished cases of the store, ready to `run`, open ones included.
+
+        One that can't be read back is logged and left out.
+        """
         if self._store is None:
             return []
         cases = []
         for row in self._store.unfinished():
             case = self._open.get(row.id)
             if case is None:
-                process = self._processes.get(row.process) or self._process(
-                    row.process, self._store.process(row.process)
-                )
-                error = json.loads(row.error) if row.error else None
-                if error and error["code"] == _INTERRUPTED:
-                    error = None  # the state says so too
-                case = self._restored(row.id, process, json.loads(row.state), error)
+                try:
+                    case = self._read_back(row)
+                except (LookupError, TypeError, ValueError, AttributeError) as fault:
+                    # It stays in the store as it is, and keeps no other from going on.
+                    kind = type(fault).__name__
+                    log.error("case %s can't be read back, and was left out (%s)", row.id, kind)
+                    continue
                 self._open[row.id] = case
             cases.append(case)
         return cases
+
+    def _read_back(self, row: Row) -> Case:
+        assert self._store is not None
+        process = self._processes.get(row.process) or self._process(
+            row.process, self._store.process(row.process)
+        )
+        error = json.loads(row.error) if row.error else None
+        if error and error["code"] == _INTERRUPTED:
+            error = error.get("failure")  # the state says the rest too
+        return self._restored(row.id, process, json.loads(row.state), error)
 
     def run(self, cases: Iterable[Case]) -> None:
         """Run cases until none of them can go on by itself; it sleeps while only timers run.
@@ -499,27 +569,34 @@ class Engine:
         self._open[case.id] = case
         self._commit([case])
 
-    def _commit(self, cases: Iterable[Case]) -> None:
-        """Write the state of these cases to the store, if there is one, in one transaction."""
+    def _commit(self, cases: Iterable[Case]) -> set[Case]:
+        """Write the state of these cases to the store, if there is one, in one transaction.
+
+        Return those whose state can't be written. They are stopped, and the store says so; what it
+        kept of them last knows every call that was under way.
+        """
+        unsaved: set[Case] = set()
         if self._store is None:
-            return
+            return unsaved
         rows = []
         for case in cases:
             with case._lock:
                 try:
                     state = self._state(case)
                 except (TypeError, ValueError, RecursionError) as error:
-                    # What was kept last stays, which knows every call that was under way.
                     case._fail(case.workflow.last_task, error)
                     log.error("case %s: its data can't be saved, so it was stopped", case.id)
+                    self._store.put_error(case.id, case.status, _error_text(case))
+                    unsaved.add(case)
                     continue
                 key = case.process.key
                 if key not in self._definitions:
                     self._store.put_process(key, self._definition(case.process))
-                error_text = json.dumps(case.error) if case.error else None
-                rows.append(Row(case.id, key, case.process.name, case.status, state, error_text))
+                name = case.process.name
+                rows.append(Row(case.id, key, name, case.status, state, _error_text(case)))
         if rows:
             self._store.put(rows)
+        return unsaved
 
     def _definition(self, process: Process) -> str:
         """Return the process as text, so that a case goes on as it began when its file changes."""
@@ -557,13 +634,21 @@ class Engine:
     ) -> Case:
         state = {**state, "spec": process.spec, "subprocess_specs": process.subprocesses}
         case = Case(self, case_id, process, self._registry.restore(state), error)
-        for task in case._calls.values():
-            record = task.internal_data[CALL]
-            if record["underway"]:
+        for task in list(case._calls.values()):
+            record = _record(task)
+            if record.get("underway"):
                 record["underway"] = False
-                if not self._action(task)[1].repeatable:
+                if not self._is_repeatable(task):
                     record["interrupted"] = True
+                elif task.state != TaskState.STARTED:
+                    case._begin_again(task)  # nobody waits for it
         return case
+
+    def _is_repeatable(self, task: Any) -> bool:
+        try:
+            return bool(self._action(task)[1].repeatable)
+        except ConnectorError:  # it is not loaded here: nobody knows
+            return False
 
     def _action(self, task: Any) -> tuple[Connection, Any]:
         name, _, action = task.task_spec.operation_name.partition("/")
@@ -619,7 +704,11 @@ class _Driver:
             with self._changing(case):
                 case._advance()
                 wanted = [task for task in case._wanted(time.time()) if task.id not in pending]
-                due = case._due()
+                try:
+                    due = case._due()
+                except (ValueError, OverflowError) as error:  # a moment that no calendar has
+                    case._fail(None, error)
+                    due = None
             del self.fresh[case]
             self.wanted += [(case, task) for task in wanted]
             if due is not None:
@@ -633,8 +722,16 @@ class _Driver:
                 self.engine._slots.release()
             else:
                 beginning.append((case, task, call))
-        self.engine._commit(self.changed)
+        unsaved: Iterable[Case] = self.changed
+        try:
+            unsaved = self.engine._commit(self.changed)
+        finally:  # no call begins unless its mark is kept
+            for case, task, _ in beginning:
+                if case in unsaved:
+                    self._unbegun(case, task)
         for case, task, call in beginning:
+            if case in unsaved:
+                continue
             future = self.engine._pool.submit(self._call, *call)
             self.underway[future] = (case, task)
             future.add_done_callback(self.signals.put)
@@ -664,6 +761,13 @@ class _Driver:
         case._tell(task, "begins")
         return connection, action.name, given
 
+    def _unbegun(self, case: Case, task: Any) -> None:
+        """Take the mark of a call back that is not made after all."""
+        with self._changing(case):
+            _record(task)["underway"] = False
+            _record(task)["attempts"] -= 1
+        self.engine._slots.release()
+
     def _call(
         self, connection: Connection, action: str, given: dict[str, Any]
     ) -> dict[str, Any] | ConnectorError:
@@ -671,6 +775,9 @@ class _Driver:
             return connection.run(action, given)
         except ConnectorError as error:
             return error
+        except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
+            log.error("%s: unexpected fault\n%s", action, _trace(fault))
+            return _Unexpected(connection.connector.action(action).effect, fault)
         finally:
             self.engine._slots.release()
             with self.engine._lock:
@@ -680,7 +787,9 @@ class _Driver:
 
     def _wait(self) -> None:
         """Wait for a call to end, for room, or for the next moment; take all there is."""
-        timeout = max(self.due[0][0] - time.time(), 0) if self.due else None
+        timeout = None
+        if self.due:  # in steps: no clock waits for centuries
+            timeout = min(max(self.due[0][0] - time.time(), 0), _LONGEST_WAIT_SECONDS)
         if self.fresh:
             timeout = 0
         with contextlib.suppress(queue.Empty):
@@ -698,7 +807,7 @@ class _Driver:
         result = future.result()
         with self._changing(case):
             del self.underway[future]
-            task.internal_data[CALL]["underway"] = False
+            _record(task)["underway"] = False
             if isinstance(result, ConnectorError):
                 case._refuse(task, result)
             else:
@@ -709,11 +818,8 @@ class _Driver:
         """End in order what is under way: none is lost, and none that never began is in doubt."""
         for future, (case, task) in list(self.underway.items()):
             if future.cancel():
-                with self._changing(case):
-                    task.internal_data[CALL]["underway"] = False
-                    task.internal_data[CALL]["attempts"] -= 1
+                self._unbegun(case, task)
                 del self.underway[future]
-                self.engine._slots.release()
         for future, (case, _) in list(self.underway.items()):
             if future.exception() is None and case not in self.broken:
                 self._take(future)
@@ -722,6 +828,45 @@ class _Driver:
             self.engine._open.pop(case.id, None)
             case._fail(None, RuntimeError("it was broken off in the middle of a step; resume it"))
         self.engine._commit([case for case in self.changed if case not in self.broken])
+
+
+def _record(task: Any) -> dict[str, Any]:
+    """Return a service task's record of its call."""
+    found: dict[str, Any] = task.internal_data.get(CALL, {})
+    return found
+
+
+def _is_open(task: Any) -> bool:
+    """Tell whether a service task's call is wanted, under way or stands still."""
+    record = _record(task)
+    left = task.state != TaskState.STARTED
+    return bool(record.get("underway") or "interrupted" in record if left else "due" in record)
+
+
+def _inputs(task: Any) -> dict[str, Any]:
+    try:
+        return inputs(task)
+    except SpiffWorkflowException:  # what stopped the call, perhaps
+        return {}
+
+
+def _is_of(output: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Tell whether an output is of a call with these inputs, by the fields that both have."""
+    shared = output.keys() & given.keys()
+    return bool(shared) and all(output[name] == given[name] for name in shared)
+
+
+def _error_text(case: Case) -> str | None:
+    """Write a case's error for the store, with the failure that an interruption comes before."""
+    error = case.error
+    if error is not None and error["code"] == _INTERRUPTED:
+        error = {**error, "failure": case._error}
+    return json.dumps(error) if error else None
+
+
+def _trace(fault: Exception) -> str:
+    """Return where a fault was raised, without its text, which may hold a number or a body."""
+    return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
 
 
 def _named(task: Any) -> tuple[str, str]:

@@ -7,7 +7,9 @@ code from a stranger, and only its XML is defended against here.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 from lxml import etree
 from SpiffWorkflow.bpmn.parser.BpmnParser import full_tag
 from SpiffWorkflow.bpmn.parser.ValidationException import ValidationException
+from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
 from SpiffWorkflow.exceptions import SpiffWorkflowException
 from SpiffWorkflow.spiff.parser.process import VALIDATOR, SpiffBpmnParser
 from SpiffWorkflow.spiff.parser.task_spec import ServiceTaskParser
@@ -28,6 +31,50 @@ _NAMES = {
     "bpmn": "http://www.omg.org/spec/BPMN/20100524/MODEL",
     "spiffworkflow": "http://spiffworkflow.org/bpmn/schema/1.0/core",
 }
+_UNSUPPORTED = {
+    "//bpmn:subProcess[@triggeredByEvent='true']/bpmn:startEvent[bpmn:errorEventDefinition or"
+    " bpmn:escalationEventDefinition or bpmn:compensateEventDefinition]": (
+        "starts an event subprocess on an error, escalation or compensation, which SpiffWorkflow "
+        "does not carry out: attach a boundary event to the activity"
+    ),
+    "//bpmn:boundaryEvent[@cancelActivity='false' and bpmn:errorEventDefinition]": (
+        "catches an error without interrupting, which BPMN does not know: let it interrupt"
+    ),
+    "//bpmn:boundaryEvent[bpmn:compensateEventDefinition]": (
+        "is for compensation, which SpiffWorkflow does not carry out"
+    ),
+    "//*[bpmn:linkEventDefinition]": (
+        "is a link event, which SpiffWorkflow does not connect: draw a sequence flow"
+    ),
+    "//bpmn:sendTask[not(@messageRef)]": (
+        "is a send task without a message, which sends nothing: for an SMS use a service task"
+    ),
+}
+# What a process goes on from. Without a way on, SpiffWorkflow never ends it.
+_NODES = (
+    "//bpmn:process//*[self::bpmn:startEvent or self::bpmn:task or self::bpmn:userTask or"
+    " self::bpmn:manualTask or self::bpmn:scriptTask or self::bpmn:serviceTask or"
+    " self::bpmn:sendTask or self::bpmn:receiveTask or self::bpmn:businessRuleTask or"
+    " self::bpmn:callActivity or self::bpmn:transaction or self::bpmn:intermediateCatchEvent or"
+    " self::bpmn:intermediateThrowEvent or self::bpmn:boundaryEvent or"
+    " self::bpmn:exclusiveGateway or self::bpmn:parallelGateway or"
+    " self::bpmn:inclusiveGateway or self::bpmn:eventBasedGateway or"
+    " self::bpmn:complexGateway or self::bpmn:subProcess[not(@triggeredByEvent='true')]]"
+)
+_EVALUATED: tuple[str, ...] = (
+    "conditionExpression",
+    "condition",
+    "loopCardinality",
+    "completionCondition",
+)
+_EVALUATED += ("loopCondition",)
+_TIMES: dict[str, Callable[[Any], Any]] = {
+    "timeDuration": TimerEventDefinition.parse_iso_duration,
+    "timeDate": TimerEventDefinition.get_datetime,
+    "timeCycle": TimerEventDefinition.parse_iso_recurring_interval,
+}
+_KINDS = {"timeDuration": "duration", "timeDate": "date", "timeCycle": "cycle"}
+_ISO_8601 = re.compile(r"P[0-9T][0-9A-Z.,/]*|R[0-9]*/.*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?")
 _MOST_BYTES = 4 * 1024**2
 
 
@@ -70,7 +117,12 @@ def parse(
     where the file has several executable processes. Raise InvalidProcess with every problem.
     """
     tree = _tree(path, content)
-    problems = [*_references(tree), *_operators(tree, connectors, settings), *_expressions(tree)]
+    problems = [
+        *_references(tree),
+        *_unsupported(tree),
+        *_operators(tree, connectors, settings),
+        *_expressions(tree),
+    ]
     if problems:
         raise InvalidProcess(f"{path}: {'; '.join(problems)}.", problems=problems)
     parser = _Parser(validator=VALIDATOR)
@@ -127,6 +179,17 @@ def _references(tree: Any) -> Iterator[str]:
                 yield f"'{element.get('id')}' {attribute} names '{name}', which is not there"
 
 
+def _unsupported(tree: Any) -> Iterator[str]:
+    """Refuse what SpiffWorkflow would pass over in silence, or carry out otherwise than drawn."""
+    for xpath, why in _UNSUPPORTED.items():
+        for element in tree.xpath(xpath, namespaces=_NAMES):
+            yield f"'{element.get('id')}' {why}"
+    leaving = {flow.get("sourceRef") for flow in tree.iterfind(".//bpmn:sequenceFlow", _NAMES)}
+    for element in tree.xpath(_NODES, namespaces=_NAMES):
+        if element.get("id") not in leaving:
+            yield f"'{element.get('id')}' leads nowhere: let a sequence flow lead to an end event"
+
+
 def _operators(
     tree: Any, connectors: Mapping[str, Connector], settings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
@@ -175,18 +238,43 @@ def _operators(
 
 
 def _expressions(tree: Any) -> Iterator[str]:
-    """Check that what will be evaluated is Python at all."""
-    kinds: dict[str, Callable[[Any], Any]] = {
-        "bpmn:script": lambda element: element.getparent(),
-        "spiffworkflow:preScript": lambda element: element.getparent().getparent(),
-        "spiffworkflow:postScript": lambda element: element.getparent().getparent(),
-        "bpmn:conditionExpression": lambda element: element.getparent(),
-    }
-    for kind, owner in kinds.items():
-        mode = "eval" if kind == "bpmn:conditionExpression" else "exec"
+    """Check that what will be evaluated is Python at all, and a timer's text a time."""
+    for kind in ("bpmn:script", "spiffworkflow:preScript", "spiffworkflow:postScript"):
         for element in tree.iterfind(f".//{kind}", _NAMES):
             name = kind.partition(":")[2]
-            yield from _syntax(f"'{owner(element).get('id')}' {name}", element.text or "", mode)
+            yield from _syntax(f"'{_owner(element)}' {name}", element.text or "", "exec")
+    for name in _EVALUATED:
+        for element in tree.iterfind(f".//bpmn:{name}", _NAMES):
+            yield from _syntax(f"'{_owner(element)}' {name}", element.text or "", "eval")
+    for name, parse_time in _TIMES.items():
+        for element in tree.iterfind(f".//bpmn:{name}", _NAMES):
+            where, text = f"'{_owner(element)}' {name}", (element.text or "").strip()
+            if _ISO_8601.fullmatch(text):
+                yield f'{where} is Python: write "{text}" in quotes'
+                continue
+            yield from _syntax(where, text, "eval")
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+                value = ast.literal_eval(text)
+                if not _is_time(value, parse_time):
+                    yield f"{where} is no ISO 8601 {_KINDS[name]}"
+
+
+def _owner(element: Any) -> str | None:
+    """Return the id of the nearest element around that people have drawn."""
+    for around in element.iterancestors():
+        name = etree.QName(around).localname
+        if around.get("id") and not name.endswith(("EventDefinition", "LoopCharacteristics")):
+            return str(around.get("id"))
+    return None
+
+
+def _is_time(value: Any, parse_time: Callable[[str], Any]) -> bool:
+    try:
+        parse_time(value)
+    # SpiffWorkflow raises plain Exception for a wrong duration, and whatever a wrong type brings.
+    except Exception:  # noqa: BLE001
+        return False
+    return True
 
 
 def _syntax(where: str, text: str, mode: str) -> Iterator[str]:

@@ -95,6 +95,14 @@ class Store:
                 self._database.execute("ROLLBACK")
                 raise
 
+    def put_error(self, case: str, status: str, error: str | None) -> None:
+        """Commit why a case stopped, and leave its state as it was kept last."""
+        with self._lock:
+            self._database.execute(
+                "UPDATE cases SET status = ?, error = ?, changed = ? WHERE id = ?",
+                (status, error, time.time(), case),
+            )
+
     def unfinished(self) -> list[Row]:
         with self._lock:
             rows = self._database.execute(

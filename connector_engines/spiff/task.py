@@ -30,6 +30,8 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
 
     def _execute(self, task: Any) -> None:
         """Leave the task started: None says that it is not done yet."""
+        if "due" in task.internal_data.get(CALL, {}):
+            return  # a timer's next cycle comes by: one task is one call
         task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
         task.workflow.script_engine.begun.append(task)
 

@@ -79,3 +79,15 @@ def loop(kind):
       <bpmn:loopDataOutputRef>results</bpmn:loopDataOutputRef>
       <bpmn:inputDataItem id="number" /><bpmn:outputDataItem id="sms" />
       </bpmn:multiInstanceLoopCharacteristics>"""
+
+
+def pause(name, expression, kind="timeDuration"):
+    """Wait for a timer, whose expression is Python."""
+    timer = clock(name, expression, kind)
+    return f'<bpmn:intermediateCatchEvent id="{name}">{timer}</bpmn:intermediateCatchEvent>'
+
+
+def clock(name, expression, kind="timeDuration"):
+    return f"""<bpmn:timerEventDefinition id="{name}_timer">
+      <bpmn:{kind} xsi:type="bpmn:tFormalExpression">{expression}</bpmn:{kind}>
+      </bpmn:timerEventDefinition>"""

@@ -1,14 +1,16 @@
 """BPMN processes in the engine, against the sandbox."""
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from connector_engines.spiff import CaseStopped, Engine
+from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
-from tests.engines.drawing import boundary, error, flows, loop, script, service
+from tests.engines.drawing import boundary, clock, error, flows, loop, pause, script, service
 
 CUSTOMER = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.01}
 SIMPLE = (service(), flows("start>send>end"))
@@ -441,12 +443,7 @@ def test_script_that_fails_names_itself_and_can_be_retried(engine, bpmn, sandbox
 
 
 def test_wrong_timer_stops_its_case_alone(engine, bpmn):
-    wrong = bpmn(
-        '<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id="timer">'
-        '<bpmn:timeDuration xsi:type="bpmn:tFormalExpression">"five minutes"</bpmn:timeDuration>'
-        "</bpmn:timerEventDefinition></bpmn:intermediateCatchEvent>",
-        flows("start>pause>end"),
-    )
+    wrong = bpmn(pause("pause", "'five ' + 'minutes'"), flows("start>pause>end"))
     good = bpmn(*SIMPLE)
     cases = [engine.start(wrong), engine.start(good)]
     engine.run(cases)
@@ -560,3 +557,89 @@ def test_error_payload_is_what_the_runtime_gives(engine, bpmn):
     assert json.loads(json.dumps(case.error)) == case.error
     assert case.error["provider_code"] == "21610"
     assert "+15005550004" not in json.dumps(case.error)
+
+
+@pytest.mark.parametrize("slow", [0, 0.3], ids=["quick", "slow"])
+def test_cycle_of_a_timer_makes_one_call_each(engine, bpmn, sandbox, slow):
+    sandbox.fail("slow", times=None, seconds=slow)
+    process = bpmn(
+        pause("again", '"R3/PT0.05S"', "timeCycle"), service(), flows("start>again>send>end")
+    )
+    case = engine.start(process)
+    case.run()
+    assert case.status == "finished"
+    assert len(sandbox.messages) == 3
+
+
+def test_reminders_of_a_timer_at_a_task_are_one_call_each(engine, bpmn, sandbox):
+    sandbox.fail("slow", times=None, seconds=0.2)
+    reminder = clock("remind", '"R2/PT0.05S"', "timeCycle")
+    case = engine.start(
+        bpmn(
+            '<bpmn:userTask id="answer" />',
+            '<bpmn:boundaryEvent id="remind" attachedToRef="answer" cancelActivity="false">'
+            f"{reminder}</bpmn:boundaryEvent>",
+            service(),
+            '<bpmn:endEvent id="reminded" />',
+            flows("start>answer>end", "remind>send>reminded"),
+        )
+    )
+    case.run()
+    assert case.status == "waiting"  # for the answer
+    assert len(sandbox.messages) == 2
+
+
+class Enough(BaseException):
+    """Ends a run as Ctrl-C does."""
+
+
+def test_moment_that_is_centuries_away_keeps_no_other_case(engine, bpmn, sandbox):
+    far = engine.start(
+        bpmn(pause("pause", '"2999-01-01T00:00:00"', "timeDate"), flows("start>pause>end"))
+    )
+    near = engine.start(
+        bpmn(
+            service(),
+            pause("breath", '"PT0.05S"'),
+            service("other"),
+            flows("start>send>breath>other>end"),
+        )
+    )
+
+    def watch(case, element, name, what):
+        if case is near and near.status == "finished":
+            raise Enough
+
+    engine._watch = watch
+    with pytest.raises(Enough):
+        engine.run([far, near])
+    assert far.status == "waiting"
+    assert len(sandbox.messages) == 2
+
+
+def test_fault_that_no_connector_foresees_stops_its_case_alone(
+    root, sandbox, bpmn, tmp_path, caplog
+):
+    for name in ("actions", "auth", "schemas"):
+        shutil.copytree(root / name, tmp_path / "broken" / name)
+    for name in ("connector.json", "icon.png"):
+        shutil.copy(root / name, tmp_path / "broken" / name)
+    broken = tmp_path / "broken" / "actions" / "get_all_sms.py"
+    broken.write_text("def run(inputs, call):\n    raise ValueError(call.settings['from'])\n")
+    send = tmp_path / "broken" / "actions" / "send_sms.py"
+    send.write_text("def run(inputs, call):\n    raise LookupError(inputs['to'])\n")
+    connectors = {"broken": load(tmp_path / "broken"), "twilio": load(root)}
+    settings = dict.fromkeys(connectors, sandbox.settings)
+    listing = service("list", "broken/get_all_sms", other="1").replace("other", "x")
+    listing = listing.replace('<spiffworkflow:parameter id="x" type="str" value="1" />', "")
+    with Engine(connectors, settings) as engine:
+        read = engine.start(bpmn(listing, flows("start>list>end")))
+        write = engine.start(bpmn(service(operator="broken/send_sms"), flows("start>send>end")))
+        good = engine.start(bpmn(*SIMPLE))
+        engine.run([read, write, good])
+    assert [case.status for case in (read, write, good)] == ["failed", "failed", "finished"]
+    assert (read.error["code"], read.error["outcome"]) == ("CONNECTOR_ERROR", "not_sent")
+    assert (write.error["code"], write.error["outcome"]) == ("CONNECTOR_ERROR", "unknown")
+    assert "(LookupError); see the log" in write.error["message"]
+    assert "unexpected fault" in caplog.text
+    assert "+1" not in caplog.text + json.dumps([read.error, write.error])

@@ -7,7 +7,7 @@ import pytest
 from connector_engines.spiff import Engine, InvalidProcess
 from connector_runtime import load
 from tests.conftest import ROOT
-from tests.engines.drawing import HEAD, boundary, document, flows, script, service
+from tests.engines.drawing import HEAD, boundary, document, flows, pause, script, service
 
 FLOWS = flows("start>send>end")
 GATEWAY = """<bpmn:exclusiveGateway id="way" default="flow_way_end" />
@@ -109,6 +109,80 @@ REFUSED = {
             1,
         ),
         "it has a DOCTYPE",
+    ),
+    "event subprocess on an error": (
+        document(
+            service(),
+            FLOWS,
+            '<bpmn:subProcess id="apology" triggeredByEvent="true"><bpmn:startEvent id="failed">'
+            '<bpmn:errorEventDefinition id="any" /></bpmn:startEvent><bpmn:endEvent id="sorry" />'
+            '<bpmn:sequenceFlow id="f" sourceRef="failed" targetRef="sorry" /></bpmn:subProcess>',
+        ),
+        "'failed' starts an event subprocess on an error",
+    ),
+    "error that does not interrupt": (
+        document(
+            service(),
+            FLOWS,
+            '<bpmn:boundaryEvent id="b" attachedToRef="send" cancelActivity="false">'
+            '<bpmn:errorEventDefinition id="any" /></bpmn:boundaryEvent>',
+            flows("b>end"),
+        ),
+        "'b' catches an error without interrupting",
+    ),
+    "compensation": (
+        document(
+            service(),
+            FLOWS,
+            '<bpmn:boundaryEvent id="b" attachedToRef="send">'
+            '<bpmn:compensateEventDefinition id="c" /></bpmn:boundaryEvent>',
+            flows("b>end"),
+        ),
+        "'b' is for compensation",
+    ),
+    "link": (
+        document(
+            service(),
+            '<bpmn:intermediateThrowEvent id="away"><bpmn:linkEventDefinition id="l" name="x" />'
+            "</bpmn:intermediateThrowEvent>",
+            flows("start>send>away>end"),
+        ),
+        "'away' is a link event",
+    ),
+    "send task": (
+        document('<bpmn:sendTask id="sms" />', flows("start>sms>end")),
+        "'sms' is a send task without a message, which sends nothing",
+    ),
+    "no way on": (
+        document(service(), script("last", "x = 1"), flows("start>send>last")),
+        "'last' leads nowhere: let a sequence flow lead to an end event",
+    ),
+    **{
+        f"{kind}: {text}": (
+            document(pause("wait", text, kind), flows("start>wait>end")),
+            said,
+        )
+        for kind, text, said in [
+            ("timeDuration", "PT5S", "'wait' timeDuration is Python: write \"PT5S\" in quotes"),
+            ("timeDate", "2026-12-24", "'wait' timeDate is Python: write"),
+            ("timeCycle", "R3/PT1H", "'wait' timeCycle is Python: write"),
+            ("timeDuration", '"PT5S', "'wait' timeDuration is not valid Python"),
+            ("timeDuration", '"five"', "'wait' timeDuration is no ISO 8601 duration"),
+            ("timeDate", '"tomorrow"', "'wait' timeDate is no ISO 8601 date"),
+            ("timeCycle", '"often"', "'wait' timeCycle is no ISO 8601 cycle"),
+            ("timeDuration", "5", "'wait' timeDuration is no ISO 8601 duration"),
+        ]
+    },
+    "loop that is no Python": (
+        document(
+            service(
+                loop="<bpmn:multiInstanceLoopCharacteristics><bpmn:loopCardinality "
+                'xsi:type="bpmn:tFormalExpression">three times</bpmn:loopCardinality>'
+                "</bpmn:multiInstanceLoopCharacteristics>"
+            ),
+            FLOWS,
+        ),
+        "'send' loopCardinality is not valid Python",
     ),
     "too large": (document(service(), FLOWS) + " " * 4 * 1024**2, "larger than"),
 }

@@ -13,7 +13,7 @@ from connector_engines.spiff.store import listing
 from connector_runtime.errors import InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
-from tests.engines.drawing import flows, loop, script, service
+from tests.engines.drawing import boundary, flows, loop, script, service
 
 SIMPLE = (service(), flows("start>send>end"))
 PAUSE = """<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id="timer">
@@ -312,6 +312,183 @@ def test_data_that_cannot_be_saved_stops_the_case_and_sends_nothing_twice(opened
         assert case.status == "interrupted"
         engine.run([case])
     assert len(sandbox.messages) == 1
+
+
+def test_no_call_begins_unless_its_mark_is_kept(opened, bpmn, store, sandbox):
+    path = bpmn(script("odd", "odd = range(3)"), service(), flows("start>odd>send>end"))
+    with opened() as engine:
+        case = engine.start(path)
+        engine.run([case])
+        assert case.status == "failed"
+        assert "range" in case.error["message"]
+    assert [row["status"] for row in listing(store)] == ["failed"]
+    for _ in range(2):
+        with opened() as engine:
+            (case,) = engine.resume()
+            engine.run([case])
+            assert case.status == "failed"
+    assert sandbox.messages == []
+
+
+def saved_during(twilio_folder, settings, process, data, calls):
+    """Return a case as it was saved while this many calls were under way: what a kill leaves."""
+    texts = []
+
+    def watch(case, element, name, what):
+        text = case.save()
+        if text.count('"underway": true') == calls:
+            texts.append(text)
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        engine.run([engine.start(process, data)])
+    return texts[-1]
+
+
+@pytest.fixture
+def fork(bpmn):
+    """Two branches at once: a send to somebody whom nobody can reach, and a slow one."""
+
+    def draw(first):
+        return bpmn(
+            '<bpmn:parallelGateway id="fork" /><bpmn:parallelGateway id="join" />',
+            first,
+            service("slow", result="slow_sms"),
+            flows("start>fork>send>join>end", "fork>slow>join"),
+        )
+
+    return draw
+
+
+def test_failure_of_a_branch_does_not_hide_an_interrupted_send(
+    opened, twilio_folder, settings, fork, sandbox, store
+):
+    sandbox.fail("slow", times=None, seconds=0.2)
+    text = saved_during(twilio_folder, settings, fork(service(to="'nobody'", body="'x'")), {}, 1)
+    sent = len(sandbox.messages)
+    with opened() as engine:
+        case = engine.load_case(text)
+        assert case.status == "interrupted"
+        engine.run([case])
+        assert (case.status, case.error["task"]) == ("interrupted", "slow")
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert {each["element"]: each["why"] for each in case.stopped} == {
+            "slow": "interrupted",
+            "send": "failed",
+        }
+        case.retry()  # what failed, and not what may have been sent
+        engine.run([case])
+        assert case.status == "interrupted"
+        assert len(sandbox.messages) == sent
+        case.settle(message_of(twilio_folder, settings), "slow")
+        assert (case.status, case.error["task"]) == ("failed", "send")
+    assert [row["status"] for row in listing(store)] == ["failed"]
+
+
+def message_of(twilio, settings):
+    """The newest message, as the connector gives it."""
+    return twilio.run("get_all_sms", {}, settings["twilio"])["messages"][0]
+
+
+def test_interrupted_sends_of_a_loop_are_settled_by_what_they_sent(
+    twilio_folder, settings, bpmn, sandbox
+):
+    sandbox.fail("slow", times=None, seconds=0.3)
+    numbers = [f"+1415555012{digit}" for digit in range(3)]
+    process = bpmn(service(to="number", body="'Hola'", loop=loop("false")), flows("start>send>end"))
+    text = saved_during(twilio_folder, settings, process, {"numbers": numbers}, 3)
+    before = len(sandbox.messages)
+    with Engine({"twilio": twilio_folder}, settings) as engine:
+        case = engine.load_case(text)
+        assert sorted(each["inputs"]["to"] for each in case.stopped) == numbers
+        assert len({each["task"] for each in case.stopped}) == 3
+        with engine.connectors["twilio"].connect(settings["twilio"]) as connection:
+            found = {each["to"]: each for each in connection.stream("get_all_sms")}
+        with pytest.raises(InvalidInput, match="3 calls stand still: name the one to settle"):
+            case.settle({**found[numbers[0]], "to": "+14155550199"}, "send")
+        case.settle(found[numbers[0]])
+        by_name = next(each for each in case.stopped if each["inputs"]["to"] == numbers[1])
+        case.settle(found[numbers[1]], by_name["task"])
+        with pytest.raises(InvalidInput, match="no call of 'nothing'"):
+            case.retry("nothing")
+        (left,) = case.stopped
+        case.retry(left["task"])
+        engine.run([case])
+        assert case.status == "finished"
+        assert sorted(each["to"] for each in case.data["results"]) == numbers
+    assert len(sandbox.messages) == before + 1
+
+
+def test_send_that_the_process_left_is_not_forgotten(
+    opened, twilio_folder, settings, bpmn, sandbox, store
+):
+    sandbox.fail("slow", times=None, seconds=0.5)
+    process = bpmn(
+        service(),
+        boundary("late", "send", timer="PT0.05S"),
+        script("gone_on", "gone_on = True"),
+        '<bpmn:endEvent id="other_end" />',
+        flows("start>send>end", "late>gone_on>other_end"),
+    )
+    text = saved_during(twilio_folder, settings, process, {}, 1)
+    assert '"gone_on": true' in text
+    with opened() as engine:
+        case = engine.load_case(text)
+        engine.run([case])
+        assert (case.status, case.error["task"]) == ("interrupted", "send")
+    with opened() as engine:
+        (case,) = engine.resume()
+        case.settle(message_of(twilio_folder, settings))
+        assert case.status == "finished"
+    assert [row["status"] for row in listing(store)] == ["finished"]
+    assert len(sandbox.messages) == 1
+
+
+def test_case_whose_process_left_a_send_is_not_finished_before_it_ends(
+    opened, bpmn, sandbox, store
+):
+    sandbox.fail("slow", times=None, seconds=0.4)
+    process = bpmn(
+        service(),
+        boundary("late", "send", timer="PT0.05S"),
+        script("gone_on", "gone_on = True"),
+        '<bpmn:endEvent id="other_end" />',
+        flows("start>send>end", "late>gone_on>other_end"),
+    )
+    statuses = []
+    with opened(watch=lambda case, *_: statuses.append(next(listing(store))["status"])) as engine:
+        case = engine.start(process)
+        case.run()
+    assert set(statuses) == {"running"}
+    assert next(listing(store))["status"] == "finished"
+
+
+def test_case_that_can_not_be_read_back_keeps_no_other_from_going_on(opened, bpmn, store, caplog):
+    with opened() as engine:
+        cases = [engine.start(bpmn(*SIMPLE)) for _ in range(2)]
+        bad, good = (case.id for case in cases)
+    database = sqlite3.connect(store)
+    database.execute("UPDATE cases SET state = '{}' WHERE id = ?", (bad,))
+    database.commit()
+    database.close()
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert case.id == good
+        case.run()
+    assert f"case {bad} can't be read back" in caplog.text
+    assert {row["id"]: row["status"] for row in listing(store)} == {
+        bad: "running",
+        good: "finished",
+    }
+
+
+def test_interrupted_call_of_a_connector_that_is_not_loaded_stays_interrupted(
+    twilio_folder, settings, bpmn, sandbox
+):
+    sandbox.fail("slow", times=None, seconds=0.2)
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    with Engine({}, {}) as engine:
+        assert engine.load_case(text).status == "interrupted"
 
 
 def killed_during(store, settings, sandbox, method):
