@@ -23,6 +23,14 @@ from packaging.utils import canonicalize_name
 from . import package
 from .changelog import changelog_date
 
+# What the package index's classifiers call the licences that they name without doubt.
+_SPDX = {
+    "Apache Software License": "Apache-2.0",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+}
+
 
 def sbom(root: Path, target: str, content: bytes) -> bytes:
     """Return the CycloneDX document for the package file `target` with these bytes.
@@ -107,4 +115,5 @@ def _licences(metadata: importlib.metadata.PackageMetadata) -> list[License]:
     text = metadata["License"].strip() if "License" in metadata else ""
     if not named and text and "\n" not in text:
         named = [text]
-    return [LicenseFactory().make_from_string(name) for name in sorted(named)]
+    known = [_SPDX.get(name, name) for name in named]
+    return [LicenseFactory().make_from_string(name) for name in sorted(known)]
