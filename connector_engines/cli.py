@@ -152,18 +152,15 @@ def cases(store: Path, form: str) -> None:
     """List the cases of a store, also while another process runs them."""
     from .spiff.store import listing
 
-    try:
-        for case in listing(store):
-            error = json.loads(case["error"]) if case["error"] else None
-            if form == "jsonl":
-                click.echo(json.dumps({**case, "error": error}))
-                continue
-            started = datetime.datetime.fromtimestamp(case["started"]).astimezone()
-            reason = f"  {error['message']}" if error else ""
-            stamp = started.isoformat(sep=" ", timespec="seconds")
-            click.echo(f"{case['id']}  {case['status']:<11}  {stamp}  {case['name']}{reason}")
-    except (FileNotFoundError, ValueError) as error:
-        raise InvalidInput(f"{error}.") from error
+    for case in listing(store):
+        error = json.loads(case["error"]) if case["error"] else None
+        if form == "jsonl":
+            click.echo(json.dumps({**case, "error": error}))
+            continue
+        started = datetime.datetime.fromtimestamp(case["started"]).astimezone()
+        reason = f"  {error['message']}" if error else ""
+        stamp = started.isoformat(sep=" ", timespec="seconds")
+        click.echo(f"{case['id']}  {case['status']:<11}  {stamp}  {case['name']}{reason}")
 
 
 @cli.command()
@@ -192,8 +189,9 @@ def resume(
     A call that was under way when its process ended is made again only if that does no harm;
     otherwise its case stays interrupted until it is named with --retry or --settle.
     """
-    if not store.is_file():
-        raise InvalidInput(f"{store}: there is no such store of cases.")
+    from .spiff.store import existing
+
+    existing(store)  # a mistyped name must not become a store of its own
     with _engine(paths, config, environment, store, quiet) as engine:
         found = {case.id: case for case in engine.resume()}
         for case_id in retry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -9,6 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from connector_runtime.errors import InvalidConfiguration
+
+_APPLICATION = 0x43415345  # "CASE": tells a store from the databases of others
 _FORMAT = 1
 _TABLES = """
 CREATE TABLE processes (key TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
@@ -42,18 +47,28 @@ class Row(NamedTuple):
 
 
 class Store:
-    """The cases of one engine. Raise StoreInUse while another engine has them open."""
+    """The cases of one engine.
+
+    Raise StoreInUse while another engine has them open, and InvalidConfiguration for a file that
+    can't hold them, which stays as it is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._owner = _connect(Path(f"{path}-owner"))
-        try:
-            # Held until this process ends, however it ends.
-            self._owner.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            self._owner.close()
-            raise StoreInUse(f"{path}: another process has these cases open.") from error
-        self._database = _open(path)
+        with contextlib.ExitStack() as undo, _opening(path):
+            file = _file(path)
+            if file.exists():
+                if not os.access(file, os.R_OK | os.W_OK):
+                    raise InvalidConfiguration(f"{path}: this user may not write it.")
+                # A journal is undone at the opening below, which only a writer can do.
+                if file.stat().st_size and not Path(f"{file}-journal").exists():
+                    with contextlib.closing(_reader(file)) as database:
+                        _is_empty(database, path)
+            self._owner = undo.enter_context(contextlib.closing(_owned(file, path)))
+            _make(file)
+            self._database = undo.enter_context(contextlib.closing(_connect(file)))
+            _prepare(self._database, path)
+            undo.pop_all()
 
     def close(self) -> None:
         with self._lock:
@@ -113,41 +128,121 @@ class Store:
 
 
 def listing(path: Path) -> Iterator[dict[str, Any]]:
-    """Give every case of a store, the oldest first, without taking it from who runs them."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such store of cases")
-    database = _open(path)
+    """Give every case of a store, the oldest first, without taking it from who runs them.
+
+    Nothing is written. Raise InvalidConfiguration where there is no such store.
+    """
+    columns = ("id", "name", "status", "error", "started", "changed")
+    query = f"SELECT {', '.join(columns)} FROM cases ORDER BY started, id"  # noqa: S608
+    with _opening(path), contextlib.closing(_reader(existing(path))) as database:
+        if _is_empty(database, path):
+            raise _no_store(path)
+        rows = database.execute(query).fetchall()
+    for row in rows:
+        yield dict(zip(columns, row, strict=True))
+
+
+def existing(path: Path) -> Path:
+    """Return the file of a store; raise InvalidConfiguration where there is none."""
+    with _opening(path):
+        file = _file(path)
+        if not file.exists() or not file.stat().st_size:
+            raise _no_store(path)
+    return file
+
+
+def _no_store(path: Path) -> InvalidConfiguration:
+    return InvalidConfiguration(f"{path}: there is no such store of cases.")
+
+
+@contextlib.contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Say which file it was that can't be opened."""
     try:
-        columns = ("id", "name", "status", "error", "started", "changed")
-        query = f"SELECT {', '.join(columns)} FROM cases ORDER BY started, id"  # noqa: S608
-        for row in database.execute(query):
-            yield dict(zip(columns, row, strict=True))
-    finally:
-        database.close()
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidConfiguration(f"{path}: it can't be opened as cases: {reason}.") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are begun by hand, and `Store` has a lock of its own.
-    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+def _file(path: Path) -> Path:
+    """Return the one name of a store's file, by which its cases are locked."""
+    file = Path(os.path.realpath(path))
+    if os.path.lexists(file):
+        if not file.is_file():
+            raise InvalidConfiguration(f"{path}: it is no file.")
+        if file.stat().st_nlink > 1:
+            # SQLite would not find under one name what it began under the other.
+            raise InvalidConfiguration(
+                f"{path}: the file has other names (hard links), by which others could open it."
+            )
+    return file
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    database = _connect(path)
+def _owned(file: Path, path: Path) -> sqlite3.Connection:
+    """Take the cases for this process, until it ends, however it ends."""
+    lock = Path(f"{file}-owner")
+    _make(lock)
+    owner = _connect(lock)
     try:
-        database.execute("PRAGMA busy_timeout = 5000")
-        database.execute("PRAGMA journal_mode = WAL")
-        # Not NORMAL: a power cut would undo the note that a send had begun, and send it again.
-        database.execute("PRAGMA synchronous = FULL")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            database.executescript(
-                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_FORMAT}; COMMIT;"
-            )
-        elif version != _FORMAT:
-            raise ValueError(
-                f"{path}: it is a store of format {version}; this engine has {_FORMAT}"
-            )
-    except BaseException:
-        database.close()
+        owner.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        owner.close()
+        if "locked" in str(error):
+            raise StoreInUse(f"{path}: another process has these cases open.") from error
         raise
+    return owner
+
+
+def _make(file: Path) -> None:
+    """Make a file that only its owner may read; SQLite gives those beside it the same rights."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _connect(file: Path, options: str = "mode=rw") -> sqlite3.Connection:
+    # Transactions are begun by hand, and `Store` has a lock of its own.
+    return sqlite3.connect(
+        f"{file.as_uri()}?{options}",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _reader(file: Path) -> sqlite3.Connection:
+    # Where nobody has it open, SQLite would make files beside it even for a reader.
+    quiet = not Path(f"{file}-wal").exists() and not Path(f"{file}-journal").exists()
+    database = _connect(file, "immutable=1" if quiet else "mode=ro")
+    database.execute("PRAGMA busy_timeout = 5000")
     return database
+
+
+def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether there is no table yet; raise InvalidConfiguration unless it is ours."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if (application, version, tables) == (0, 0, 0):
+        return True
+    if application != _APPLICATION:
+        raise InvalidConfiguration(f"{path}: it is a database of something else than cases.")
+    if version != _FORMAT:
+        raise InvalidConfiguration(
+            f"{path}: it is a store of format {version}; this engine has {_FORMAT}."
+        )
+    return False
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    database.execute("PRAGMA busy_timeout = 5000")
+    # Not NORMAL: a power cut would undo the note that a send had begun, and send it again.
+    database.execute("PRAGMA synchronous = FULL")
+    if _is_empty(database, path):
+        # Before the other journal mode, or a reader might find a file that does not say whose.
+        database.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {_APPLICATION};"
+            f" PRAGMA user_version = {_FORMAT}; COMMIT;"
+        )
+    database.execute("PRAGMA journal_mode = WAL")

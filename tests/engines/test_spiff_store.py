@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from connector_engines.spiff import CaseStopped, Engine, StoreInUse
 from connector_engines.spiff.store import listing
-from connector_runtime.errors import InvalidInput
+from connector_runtime.errors import InvalidConfiguration, InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
 from tests.engines.drawing import boundary, flows, loop, script, service
@@ -297,7 +300,7 @@ def test_store_of_another_format_is_refused(opened, store):
     database = sqlite3.connect(store)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(ValueError, match="format 99"):
+    with pytest.raises(InvalidConfiguration, match="format 99"):
         opened()
 
 
@@ -644,3 +647,143 @@ def test_command_tells_when_the_store_is_taken(configured, bpmn, opened, store):
         done = engine_command("run", bpmn(*SIMPLE), "--store", store, *configured)
     assert done.returncode == 2
     assert "another process has these cases open" in done.stderr
+
+
+def test_second_engine_does_not_get_the_store_by_another_name(
+    twilio_folder, settings, opened, store
+):
+    link, other = store.with_name("link.sqlite"), store.with_name("other.sqlite")
+    link.symlink_to(store)
+    with opened():
+        with pytest.raises(StoreInUse):
+            Engine({"twilio": twilio_folder}, settings, store=link)
+        assert list(listing(link)) == []
+        other.hardlink_to(store)
+        with pytest.raises(InvalidConfiguration, match="hard links"):
+            Engine({"twilio": twilio_folder}, settings, store=other)
+    with pytest.raises(InvalidConfiguration, match="hard links"):
+        opened()
+    other.unlink()
+    Engine({"twilio": twilio_folder}, settings, store=link).close()
+    assert sorted(path.name for path in store.parent.iterdir() if "-owner" in path.name) == [
+        "cases.sqlite-owner"
+    ]
+
+
+def foreign(path, mode="DELETE"):
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA journal_mode = {mode}")
+    database.execute("PRAGMA user_version = 1")  # as most databases have it
+    database.execute("CREATE TABLE notes (note TEXT)")
+    database.commit()
+    database.close()
+    return path
+
+
+NO_STORES = {
+    "no database": lambda folder: folder / "text",
+    "folder": lambda folder: folder,
+    "missing folder": lambda folder: folder / "missing" / "cases.sqlite",
+    "no file": lambda _: Path("/dev/null"),
+    "link to itself": lambda folder: folder / "circle",
+    "a database of others": lambda folder: foreign(folder / "others"),
+    "a database of others with a log": lambda folder: foreign(folder / "others", "WAL"),
+}
+
+
+@pytest.mark.parametrize("make", NO_STORES.values(), ids=NO_STORES)
+@pytest.mark.parametrize("command", ["run", "cases", "resume"])
+def test_what_is_no_store_is_refused_in_one_line_and_stays_as_it_is(
+    configured, bpmn, tmp_path, command, make
+):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "text").write_bytes(b"\xff no database \n" * 1000)
+    (folder / "circle").symlink_to("circle")
+    path = make(folder)
+
+    def contents():
+        return {each: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+
+    before = contents()
+    lines = {
+        "run": ["run", bpmn(*SIMPLE), "--store", path, *configured],
+        "cases": ["cases", path],
+        "resume": ["resume", path, *configured],
+    }
+    done = engine_command(*lines[command])
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{path}: ")
+    assert contents() == before
+
+
+@pytest.mark.parametrize("command", ["cases", "resume"])
+def test_empty_file_is_no_store_until_an_engine_makes_it_one(configured, opened, store, command):
+    store.touch()
+    options = configured if command == "resume" else []
+    done = engine_command(command, store, *options)
+    assert (done.returncode, "no such store" in done.stderr) == (2, True)
+    assert (store.read_bytes(), store.with_name(store.name + "-owner").exists()) == (b"", False)
+    opened().close()
+    assert list(listing(store)) == []
+
+
+def test_listing_a_store_writes_nothing(opened, bpmn, store):
+    def contents():
+        return {path.name: path.read_bytes() for path in store.parent.glob("cases.sqlite*")}
+
+    with opened() as engine:
+        engine.start(bpmn(*SIMPLE))
+    closed = contents()
+    assert len(list(listing(store))) == 1
+    assert contents() == closed
+
+
+READ_ONLY = """
+import os, pathlib, sys
+from connector_engines.spiff.store import Store, listing
+from connector_runtime.errors import InvalidConfiguration
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may write everything
+path = pathlib.Path(sys.argv[1])
+print(*(case["status"] for case in listing(path)))
+try:
+    Store(path)
+except InvalidConfiguration as error:
+    print(error)
+"""
+
+
+def test_user_who_may_only_read_lists_cases_and_does_not_get_them(opened, bpmn, store):
+    with opened() as engine:
+        engine.run([engine.start(bpmn(*SIMPLE))])
+    folder = Path(tempfile.mkdtemp())  # others may not enter pytest's own
+    try:
+        kept = shutil.copy(store, folder)
+        for path, mode in ((kept, 0o444), (folder, 0o555)):
+            os.chmod(path, mode)
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, kept],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.stdout == f"finished\n{kept}: this user may not write it.\n", done.stderr
+        assert [path.name for path in folder.iterdir()] == ["cases.sqlite"]
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_store_may_be_read_by_its_owner_alone(opened, bpmn, store):
+    before = os.umask(0)
+    try:
+        with opened() as engine:
+            engine.start(bpmn(*SIMPLE))
+            modes = {path.name: path.stat().st_mode & 0o777 for path in store.parent.glob("cases*")}
+    finally:
+        os.umask(before)
+    assert modes.keys() >= {f"cases.sqlite{end}" for end in ("", "-owner", "-shm", "-wal")}
+    assert set(modes.values()) == {0o600}
