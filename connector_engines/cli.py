@@ -85,8 +85,14 @@ def _settings(
         return {}
     found = settings.read(config, environment)
     names = list(connectors)
-    if any(isinstance(value, dict) for value in found.values()):
-        return {name: found.get(name) or {} for name in names}
+    if any(isinstance(value, dict) or name in names for name, value in found.items()):
+        of_each = {name: found.get(name) or {} for name in names}
+        for name in names:
+            if not isinstance(of_each[name], dict):
+                raise InvalidConfiguration(
+                    f"configuration file '{config}': '{name}' must be a mapping of its settings."
+                )
+        return of_each
     if len(names) > 1:
         raise InvalidConfiguration(
             "configuration: with several connectors, the environment must hold one mapping for "
@@ -173,12 +179,14 @@ def cases(store: Path, form: str) -> None:
     metavar="CASE OUTPUT",
     help="Give the output (JSON) of the call that this case stands still at.",
 )
+@click.option("--task", help="The service task's id to --settle, where a case stands at several.")
 @click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
 @_configured
 def resume(
     store: Path,
     retry: tuple[str, ...],
     settle: tuple[tuple[str, str], ...],
+    task: str | None,
     quiet: bool,
     paths: tuple[Path, ...],
     config: str | None,
@@ -191,13 +199,15 @@ def resume(
     """
     from .spiff.store import existing
 
+    if task is not None and len(settle) != 1:
+        raise InvalidInput("--task belongs to one --settle.")
     existing(store)  # a mistyped name must not become a store of its own
     with _engine(paths, config, environment, store, quiet) as engine:
         found = {case.id: case for case in engine.resume()}
         for case_id in retry:
             _named(found, case_id).retry()
         for case_id, output in settle:
-            _named(found, case_id).settle(_data(output))
+            _named(found, case_id).settle(_data(output), task)
         _run(engine, found.values())
         _finish(found.values())
 
@@ -267,7 +277,8 @@ def _start(server: Proxy) -> None:
         server.start()
     except (OSError, OverflowError) as error:
         raise InvalidConfiguration(
-            f"configuration: {server.host} port {server.port} can't be listened on: {error}."
+            f"configuration: {server.host} port {server.port} can't be listened on: "
+            f"{str(error).rstrip('.')}."
         ) from error
 
 

@@ -947,7 +947,7 @@ WRONG_LINES = {
         "'icon.png' can't be read: it is no text",
     ),
     "key file empty": (["--key-file", "actions/__init__.py"], {}, "API key must be visible ASCII"),
-    "port out of range": (["--port", "70000"], {}, "port 70000 can't be listened on"),
+    "port out of range": (["--port", "70000"], {}, "on: bind(): port must be 0-65535.\n"),
     "one name twice": (["--connector", ".", "--connector", "."], {}, "are named 'twilio'"),
     "settings wrong": ([], {"MADE_UP_TOKEN": "two words"}, "'authToken' must be the token alone"),
 }

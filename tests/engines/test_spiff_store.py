@@ -787,3 +787,47 @@ def test_store_may_be_read_by_its_owner_alone(opened, bpmn, store):
         os.umask(before)
     assert modes.keys() >= {f"cases.sqlite{end}" for end in ("", "-owner", "-shm", "-wal")}
     assert set(modes.values()) == {0o600}
+
+
+def test_command_settles_the_named_one_of_several_tasks(
+    configured, twilio_folder, settings, bpmn, opened, store
+):
+    both = bpmn(
+        '<bpmn:parallelGateway id="fork" />',
+        service("one"),
+        service("two"),
+        flows("start>fork", "fork>one>end", "fork>two>end"),
+    )
+    texts = []
+
+    def watch(case, *_):
+        texts.append(case.save())
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        case = engine.start(both)
+        case.run()
+        output = json.dumps(case.data["sms"])
+    with opened() as engine:
+        engine.load_case(next(text for text in texts if text.count('"underway": true') == 2))
+    line = ["resume", store, "--settle", case.id, output, *configured]
+    done = engine_command(*line)
+    assert (done.returncode, "service tasks stand" in done.stderr) == (2, True), done.stderr
+    done = engine_command(*line, "--task", "one")
+    assert (done.returncode, "(two)" in done.stderr) == (5, True), done.stderr
+    done = engine_command(*line, "--task", "two")
+    assert done.returncode == 0, done.stderr
+    done = engine_command("resume", store, "--task", "two", *configured)
+    assert (done.returncode, done.stderr) == (2, "--task belongs to one --settle.\n")
+
+
+@pytest.mark.parametrize("settings_of_all", ["twilio: 5", "twilio: 5\n    other: {from: x}"])
+def test_command_names_the_file_whose_settings_of_a_connector_are_none(
+    tmp_path, bpmn, settings_of_all
+):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"environments:\n  test:\n    {settings_of_all}\n")
+    done = engine_command("run", bpmn(*SIMPLE), "--config", path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"configuration file '{path}': 'twilio' must be a mapping of its settings.\n"
+    )
