@@ -22,7 +22,8 @@ _NOT_GIVEN: tuple[dict[str, Any], ...] = (
 _REFUSALS = {
     "400": "The request is not valid HTTP, not JSON, or not an object with fields.",
     "401": "The API key is missing or wrong.",
-    "403": "The Host header names no loopback address, which a proxy without a key asks for.",
+    "403": "A proxy without a key serves loopback names, and no web pages of other origins.",
+    "408": "The body took too long to come.",
     "413": "The request is larger than the proxy takes.",
     "415": "The body is not declared as application/json, or it is compressed.",
     "500": "An unexpected fault; the proxy's log has it.",
@@ -135,7 +136,10 @@ def _command(
             **shared,
             "operationId": f"{connector}_{action.name}",
             "requestBody": {"required": True, "content": {"application/json": {"schema": inputs}}},
-            "responses": {**answers, **_refusals("400", "413", "415", "500", "503", keyed=keyed)},
+            "responses": {
+                **answers,
+                **_refusals("400", "408", "413", "415", "500", "503", keyed=keyed),
+            },
         }
     }
     if action.effect == "read":

@@ -19,10 +19,10 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -39,6 +39,8 @@ log = logging.getLogger("connector_engines.proxy")
 _COMMAND = "/v1/do/"
 _KEY = re.compile(r"[!-~]+")
 _IDLE_SECONDS = 75.0
+_SELDOM_SECONDS = 10.0  # between two lines of the log about a flood of connections
+_BACKLOG = 64  # accepted at once, so that those above the limit don't use up the open files
 _WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
 # Where Twilio gave no status of 400 or more, what it amounts to for those who look at that alone.
@@ -60,9 +62,10 @@ class Proxy:
 
     `connectors` and `settings` go by the name that stands in the path. `port` 0 is any free one.
     With `api_key`, everything but /liveness asks for it; without, only this machine is listened to.
-    At most `most_commands` run at once, and no request may be larger than `most_bytes`. `stop`
-    waits `stop_seconds` for commands to end. Raise InvalidConfiguration; `start` also OSError,
-    where the port can't be had.
+    At most `most_commands` run at once, and no request may be larger than `most_bytes`. At most
+    `most_connections` are open; another is closed at once. A request's head must have come within
+    `request_seconds`, and then its body. `stop` waits `stop_seconds` for commands to end. Raise
+    InvalidConfiguration; `start` also OSError, where the port can't be had.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Proxy:
         api_key: str | None = None,
         most_bytes: int = 256 * 1024,
         most_commands: int = 16,
+        most_connections: int = 128,
+        request_seconds: float = 10.0,
         stop_seconds: float = 25.0,
     ) -> None:
         if api_key is not None and not _KEY.fullmatch(api_key):
@@ -94,7 +99,11 @@ class Proxy:
         self._api_key = None if api_key is None else api_key.encode()
         self._most_bytes = most_bytes
         self._most_commands = most_commands
+        self._most_connections = most_connections
+        self.request_seconds = request_seconds
         self._stop_seconds = stop_seconds
+        self._open: set[_Protocol] = set()
+        self._quiet_until = 0.0
         self._commands = {
             f"{name}/{action.name}": _Command(f"{name}/{action.name}", name, action)
             for name, connector in self.connectors.items()
@@ -170,20 +179,24 @@ class Proxy:
 
     async def _serve(self, ready: threading.Event, failed: list[Exception]) -> None:
         loop = self._loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._loop_fault)
+        self._open.clear()
         # Without handler_cancellation a command goes on when its caller has left.
         server = web.Server(self._handle)
 
         def protocol() -> _Protocol:
             return _Protocol(
+                self,
                 server,
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # a query may hold a number or a body
+                access_log=None,  # a query may hold a number or a body
                 keepalive_timeout=_IDLE_SECONDS,
+                lingering_time=self.request_seconds,
                 auto_decompress=False,  # it would refuse what it can't decompress in its own way
             )
 
         try:
-            listener = await loop.create_server(protocol, self.host, self.port)
+            listener = await loop.create_server(protocol, self.host, self.port, backlog=_BACKLOG)
             self.port = listener.sockets[0].getsockname()[1]
         except Exception as problem:  # noqa: BLE001 - it is raised again where `start` was called
             failed.append(problem)
@@ -198,9 +211,35 @@ class Proxy:
         server.pre_shutdown()
         await server.shutdown(_WRITE_SECONDS)
 
+    def _loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        fault = context.get("exception")
+        if isinstance(fault, OSError) and "socket" in context:
+            # Of accepting, while the process has no open file to spare: it comes in thousands.
+            self._say_seldom(f"a connection can't be taken: {fault.strerror}")
+        else:
+            loop.default_exception_handler(context)
+
+    def _say_seldom(self, what: str) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _SELDOM_SECONDS
+            log.warning("%s", what)
+
+    def take(self, connection: _Protocol) -> bool:
+        """Tell whether there is room for a connection, and count it."""
+        if len(self._open) >= self._most_connections:
+            self._say_seldom(f"{self._most_connections} connections are open; more are closed")
+            return False
+        self._open.add(connection)
+        return True
+
+    def leave(self, connection: _Protocol) -> None:
+        self._open.discard(connection)
+
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         try:
-            return await self._answer(request)
+            with cast(_Protocol, request.protocol).handling():
+                return await self._answer(request)
         except _Refusal as refusal:
             if refusal.status != 500:  # that one is in the log already, with its traceback
                 log.info("refused: HTTP %d %s", refusal.status, refusal.code)
@@ -211,6 +250,7 @@ class Proxy:
             self._check_key(request)
         if self._api_key is None:
             _check_host(request)
+            _check_origin(request)
         if request.path in self._documents:
             _check_method(request, "GET")
             return _json(200, self._documents[request.path])
@@ -272,10 +312,15 @@ class Proxy:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # it is no part of the answer
-            while chunk := await request.content.readany():
+            end = time.monotonic() + self.request_seconds
+            while chunk := await asyncio.wait_for(
+                request.content.readany(), end - time.monotonic()
+            ):
                 body += chunk
                 if len(body) > self._most_bytes:
                     raise too_large
+        except asyncio.TimeoutError as error:
+            raise _Refusal(408, "too_slow", "The body took too long to come.") from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise _Refusal(400, "invalid_request", "The body broke off.") from error
         return bytes(body)
@@ -343,7 +388,51 @@ class _Refusal(Exception):
 
 
 class _Protocol(web.RequestHandler):
-    """Answers in JSON also what never reaches a handler, and what one did not expect."""
+    """A connection: within the limits of its number and of the time that a request's head takes.
+
+    It answers in JSON also what never reaches a handler, and what one did not expect.
+    """
+
+    def __init__(self, proxy: Proxy, server: web.Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._proxy = proxy
+        self._handling = False
+        self._head_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._proxy.take(self):
+            transport.close()
+            return
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._handling and self._head_due is None:
+            self._await_head()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_came()
+        self._proxy.leave(self)
+        super().connection_lost(exc)
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        self._head_came()
+        self._handling = True
+        try:
+            yield
+        finally:
+            self._handling = False
+
+    def _await_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._head_due = loop.call_later(self._proxy.request_seconds, self.force_close)
+
+    def _head_came(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
 
     def handle_error(
         self,
@@ -373,6 +462,19 @@ def _check_host(request: web.BaseRequest) -> None:
             403,
             "forbidden_host",
             "The Host header must name a loopback address, as this proxy asks for no key.",
+        )
+
+
+def _check_origin(request: web.BaseRequest) -> None:
+    """Refuse web pages of others, whatever the media type that a browser lets them send."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    if origin.lower() not in (f"http://{request.host}".lower(), f"https://{request.host}".lower()):
+        raise _Refusal(
+            403,
+            "forbidden_origin",
+            "Web pages of other hosts may not call this proxy, as it asks for no key.",
         )
 
 

@@ -585,6 +585,114 @@ def test_address_of_an_ipv6_host_is_written_in_brackets(twilio_folder, settings)
     assert proxy.url == "http://[::1]:7004"
 
 
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "", "http://localhost:1", "http://localhost.evil"]
+)
+def test_without_a_key_web_pages_of_others_get_nothing(proxy, sandbox, origin):
+    headers = {"Origin": origin, "Host": "localhost:7004"}
+    for path in (*PATHS, "/liveness"):
+        response = get(proxy, path, headers=headers)
+        assert (response.status_code, code_of(response)) == (403, "forbidden_origin")
+    assert post(proxy, "twilio/send_sms", SMS, headers=headers).status_code == 403
+    assert sandbox.requests == []
+
+
+def test_page_of_this_host_may_call_and_with_a_key_any(proxy, keyed):
+    assert get(proxy, "/v1/auths", headers={"Origin": proxy.url}).json() == []
+    headers = {"Origin": "https://arena.example", KEY_HEADER: KEY}
+    assert get(keyed, "/v1/auths", headers=headers).json() == []
+
+
+# Connections, and how long a request may take to come
+
+
+def connect(proxy):
+    port = int(proxy.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def closed(connection):
+    """Wait until the other side has closed, without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(opened, log):
+    proxy = opened(most_connections=2)
+    with connect(proxy) as first, connect(proxy):
+        for _ in range(20):
+            with connect(proxy) as another:
+                assert closed(another)
+        first.sendall(b"GET /liveness HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        with first.makefile("rb") as answer:
+            assert b" 200 " in answer.readline()
+            answer.read()
+
+    def answered():
+        with contextlib.suppress(requests.ConnectionError):
+            return get(proxy, "/liveness").ok
+
+    assert until(answered)
+    assert log() == ["2 connections are open; more are closed"]
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /liveness HTTP/1.1\r\nHost: "])
+def test_connection_whose_request_does_not_come_is_closed(opened, log, begun):
+    proxy = opened(request_seconds=0.2)
+    whole = b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(proxy) as kept, connect(proxy) as waiting:
+        with kept.makefile("rb") as answers:
+            for last in (False, True):
+                kept.sendall(whole)
+                while line := answers.readline().strip():
+                    assert not line.startswith(b"HTTP/1.1 4")
+                assert answers.read(12) == b'{"ok": true}'
+                if not last:  # a kept connection may be idle for longer than that
+                    waiting.sendall(begun)
+                    assert closed(waiting)
+        kept.sendall(b"GET /")
+        assert closed(kept)
+    assert log() == []
+
+
+def test_body_that_takes_too_long_is_408_and_runs_nothing(opened, sent, log):
+    proxy = opened(request_seconds=0.2)
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    )
+    head, _, body = raw(proxy, head, b'{"to": ').partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["error"]["error_code"] == "too_slow"
+    assert log() == ["refused: HTTP 408 too_slow"]
+    assert sent() == []
+
+
+def test_command_may_take_longer_than_its_request(opened, sandbox):
+    proxy = opened(request_seconds=0.2)
+    sandbox.fail("slow", seconds=0.5)
+    assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+
+
+def test_process_out_of_open_files_says_so_once_and_serves_again(served):
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux limits another process")
+    process = served()
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(process)).sendall(b"GET /live")
+        line = process.stderr.readline()
+    assert "a connection can't be taken: Too many open files" in line
+    assert get(process, "/liveness").json() == {"ok": True}
+    process.terminate()
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")
+
+
 # Several at once
 
 
