@@ -179,7 +179,7 @@ def cases(store: Path, form: str) -> None:
     metavar="CASE OUTPUT",
     help="Give the output (JSON) of the call that this case stands still at.",
 )
-@click.option("--task", help="The service task's id to --settle, where a case stands at several.")
+@click.option("--task", help="Which call to --settle or --retry, where a case stands at several.")
 @click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
 @_configured
 def resume(
@@ -199,13 +199,13 @@ def resume(
     """
     from .spiff.store import existing
 
-    if task is not None and len(settle) != 1:
-        raise InvalidInput("--task belongs to one --settle.")
+    if task is not None and len(retry) + len(settle) != 1:
+        raise InvalidInput("--task belongs to one --settle or --retry.")
     existing(store)  # a mistyped name must not become a store of its own
     with _engine(paths, config, environment, store, quiet) as engine:
         found = {case.id: case for case in engine.resume()}
         for case_id in retry:
-            _named(found, case_id).retry()
+            _named(found, case_id).retry(task)
         for case_id, output in settle:
             _named(found, case_id).settle(_data(output), task)
         _run(engine, found.values())

@@ -789,8 +789,8 @@ def test_store_may_be_read_by_its_owner_alone(opened, bpmn, store):
     assert set(modes.values()) == {0o600}
 
 
-def test_command_settles_the_named_one_of_several_tasks(
-    configured, twilio_folder, settings, bpmn, opened, store
+def test_command_settles_and_retries_the_named_one_of_several_calls(
+    configured, twilio_folder, settings, sandbox, bpmn, opened, store
 ):
     both = bpmn(
         '<bpmn:parallelGateway id="fork" />',
@@ -811,13 +811,16 @@ def test_command_settles_the_named_one_of_several_tasks(
         engine.load_case(next(text for text in texts if text.count('"underway": true') == 2))
     line = ["resume", store, "--settle", case.id, output, *configured]
     done = engine_command(*line)
-    assert (done.returncode, "service tasks stand" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "2 calls stand still" in done.stderr) == (2, True), done.stderr
     done = engine_command(*line, "--task", "one")
     assert (done.returncode, "(two)" in done.stderr) == (5, True), done.stderr
-    done = engine_command(*line, "--task", "two")
-    assert done.returncode == 0, done.stderr
+    retry = ["resume", store, "--retry", case.id, *configured]
+    assert engine_command(*retry, "--task", "one").returncode == 2
+    assert len(sandbox.messages) == 2
+    done = engine_command(*retry, "--task", "two")
+    assert (done.returncode, len(sandbox.messages)) == (0, 3), done.stderr
     done = engine_command("resume", store, "--task", "two", *configured)
-    assert (done.returncode, done.stderr) == (2, "--task belongs to one --settle.\n")
+    assert (done.returncode, done.stderr) == (2, "--task belongs to one --settle or --retry.\n")
 
 
 @pytest.mark.parametrize("settings_of_all", ["twilio: 5", "twilio: 5\n    other: {from: x}"])
