@@ -465,7 +465,8 @@ class Engine:
         """Read and check a BPMN file without starting a case. Raise InvalidProcess."""
         path = Path(path)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(processes.MOST_BYTES + 1)
         except OSError as error:
             raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
         key = (path.name, hashlib.sha256(content).digest(), process)

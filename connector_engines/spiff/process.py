@@ -75,7 +75,7 @@ _TIMES: dict[str, Callable[[Any], Any]] = {
 }
 _KINDS = {"timeDuration": "duration", "timeDate": "date", "timeCycle": "cycle"}
 _ISO_8601 = re.compile(r"P[0-9T][0-9A-Z.,/]*|R[0-9]*/.*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?")
-_MOST_BYTES = 4 * 1024**2
+MOST_BYTES = 4 * 1024**2
 
 
 class InvalidProcess(ConnectorError):
@@ -143,8 +143,8 @@ def parse(
 
 
 def _tree(path: Path, content: bytes) -> Any:
-    if len(content) > _MOST_BYTES:
-        raise InvalidProcess(f"{path}: it is larger than {_MOST_BYTES} bytes.")
+    if len(content) > MOST_BYTES:
+        raise InvalidProcess(f"{path}: it is larger than {MOST_BYTES} bytes.")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         tree = etree.ElementTree(etree.fromstring(content, parser))

@@ -1,6 +1,7 @@
 """BPMN that can't be run is refused before any case starts, with file, element and reason."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -222,6 +223,12 @@ def test_every_problem_is_reported_at_once(engine, bpmn):
         engine.read(path)
     assert len(refused.value.problems) == 3
     assert [problem.split("'")[1] for problem in refused.value.problems] == ["a", "b", "c"]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no such device here")
+def test_file_without_an_end_is_refused(engine):
+    with pytest.raises(InvalidProcess, match="larger than"):
+        engine.read("/dev/zero")
 
 
 def test_missing_file_is_refused(engine, tmp_path):
