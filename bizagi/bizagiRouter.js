@@ -13,8 +13,9 @@ const LOG = {};
 
 exports.invokeAction = (globals, actionName, data, authenticationType, callback, enableLog) => {
   const answer = envelope.once(callback);
-  if (!Object.prototype.hasOwnProperty.call(actions, String(actionName))) {
-    const shown = String(actionName).slice(0, 80);
+  const isName = typeof actionName === 'string';
+  if (!isName || !Object.prototype.hasOwnProperty.call(actions, actionName)) {
+    const shown = isName ? actionName.slice(0, 80) : typeof actionName;
     const names = Object.keys(actions).join(', ');
     answer(envelope.unknownAction(`Twilio has no action '${shown}'. Its actions: ${names}.`));
     return;
@@ -32,9 +33,14 @@ exports.authenticator = (globals, callback, enableLog) => {
 
 // Forgets the connector's modules, so that files replaced in place are read again.
 exports.cleanAllModulesCache = (globals, callback, enableLog) => {
-  Object.keys(require.cache)
+  const own = Object.keys(require.cache)
     .filter((file) => file.startsWith(__dirname + path.sep))
-    .forEach((file) => delete require.cache[file]);
+    .map((file) => require.cache[file]);
+  own.forEach((each) => delete require.cache[each.filename]);
+  // They would be kept alive by who required them.
+  [module, module.parent].filter(Boolean).forEach((parent) => {
+    parent.children = parent.children.filter((child) => !own.includes(child));
+  });
   envelope.once(callback)({ cleaned: true });
 };
 

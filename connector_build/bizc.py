@@ -10,10 +10,11 @@ import binascii
 import email.utils
 import hashlib
 import json
+import os
 import re
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -42,6 +43,13 @@ _DASH_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # What bizagi/twilio-connector/schema.js understands, and what it may pass over.
 _CHECKED = {"type", "required", "properties", "additionalProperties", "items", "pattern", "default"}
 _CHECKED |= {"minLength", "maxLength", "minimum", "maximum", "x-mustBe"}
+# What the connector may use of Node.js; and what the host calls, by folder or file.
+_NODE = {"http", "https", "path", "url"}
+_EXPORTS = {
+    "actions": ("invoke",),
+    "auth": ("invoke",),
+    "bizagiRouter.js": ("invokeAction", "authenticator", "cleanAllModulesCache"),
+}
 _IGNORED = {"$schema", "title", "description", "examples"}
 
 
@@ -294,10 +302,11 @@ def _readme(manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     for action in actions:
         lines.append(f"### {action['displayName']} (`{dash_case(action['name'])}`)\n")
         lines.append(f"{action['description']} See [Twilio's page]({action['documentation']}).\n")
-        inputs = [*_described(schemas[action["input"]])]
+        given = schemas[action["input"]]
+        inputs = [*_described(given, required=given.get("required", ()))]
         lines += ["Inputs:\n", *inputs] if inputs else ["No inputs."]
         lines += ["\nOutputs:\n", *_described(schemas[action["output"]]), ""]
-    return "\n".join(lines) + _HABITS
+    return "\n".join([*lines, _HABITS])
 
 
 _HABITS = """\
@@ -320,11 +329,15 @@ by it:
 | `OUTCOME_UNKNOWN` | **Never try again by itself**: the SMS may have been sent. |
 | `INVALID_ANSWER`, `CONNECTOR_ERROR` | Ask whoever looks after the connector. |
 
-The connector itself repeats what does no harm, within `timeoutSeconds` and `maxAttempts`. Bizagi's
-automatic retries of an asynchronous activity don't know the difference: switch them off for Send
+The connector itself repeats what does no harm, at most `maxAttempts` times. Bizagi's automatic
+retries of an asynchronous activity don't know the difference: switch them off for Send
 SMS, or a send that was not answered goes out twice. On `OUTCOME_UNKNOWN` look for the message with
-Get All SMS, or in the Twilio console, before it is sent again. Give the activity more time than the
-connector may take: at least three times `timeoutSeconds`.
+Get All SMS, or in the Twilio console, before it is sent again.
+
+Give the activity more time than the connector may take, or it is given up while its SMS is still
+being sent: each attempt waits up to `timeoutSeconds` for a connection and again for an answer, and
+the pauses come to `timeoutSeconds` at most. That makes 110 seconds with 10 and 5. A long list may
+take that for each 1000 messages.
 
 ## Line breaks and percent signs
 
@@ -334,8 +347,9 @@ then reads `%` and two hexadecimal digits (or `%u` and four) as one character. W
 | to send | write |
 |---|---|
 | a line break | `%5Cn` |
-| `%41`, and any `%` before two hexadecimal digits | `%2541` |
+| `%41`, and any `%` before two hexadecimal digits, or before `u` and four | `%2541` |
 | a `%` before anything else, as in `100 % off` | as it is |
+| `%22` | `%2522`; as it is, it would end the text, and the call is refused |
 
 The same goes for the parameters, in `voice_url` above all, and those the host reads twice: for an
 address with `%20` in it write `%252520`. An address without `%` avoids this.
@@ -349,13 +363,16 @@ def _setting(entry: Mapping[str, Any]) -> str:
     return f"- **{entry['name']}** ({', '.join(kinds)}): {entry['description']}"
 
 
-def _described(schema: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def _described(
+    schema: Mapping[str, Any], indent: str = "", required: Iterable[str] = ()
+) -> Iterator[str]:
     names = {"string": "String", "number": "Double", "integer": "Integer", "boolean": "Boolean"}
     names |= {"date": "Date", "array": "collection of Object", "object": "Object"}
     for name, field in schema["properties"].items():
         kind = kind_of(field)
         said = field["description"].replace("RFC 2822, UTC", "UTC")
-        yield f"{indent}- **{name}** ({names[kind]}): {said}"
+        needed = ", required" if name in required else ""
+        yield f"{indent}- **{name}** ({names[kind]}{needed}): {said}"
         inner = field.get("items", {}) if kind == "array" else field
         if "properties" in inner:
             yield from _described(inner, indent + "  ")
@@ -381,7 +398,7 @@ def check(root: Path) -> list[Finding]:
     for path in sorted({a[key] for a in manifest["actions"] for key in ("input", "output")}):
         findings += _unfit(path, _json(root / path), "")
     if not findings:
-        findings += _check_contents(root, manifest)
+        findings += [*_check_contents(root, manifest), *_check_modules(root, manifest)]
     return findings
 
 
@@ -431,6 +448,37 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
         icon = b""
     if not icon.startswith(b"\x89PNG\r\n\x1a\n"):
         yield fault("bizc-icon", manifest["icon"], "", "it must be a PNG")
+
+
+def _check_modules(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check that the JavaScript finds what it requires, and has what is asked of it."""
+    source, own = root / "bizagi", f"{manifest['name']}-connector"
+    made = {source / "actions.js", source / own / "definition.json"}
+    scripts = sorted(source.rglob("*.js"))
+    for path in sorted(set(source.rglob("*")) - set(scripts)):
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            yield fault("bizc-list", name, "", "the archive takes JavaScript alone: remove it")
+    required = set()
+    for path in scripts:
+        name, text = path.relative_to(root).as_posix(), path.read_text("utf-8")
+        for wanted in re.findall(r"\brequire\(\s*['\"]([^'\"]+)", text):
+            if wanted in _NODE:
+                continue
+            base = source if wanted.startswith(f"{own}/") else path.parent
+            targets = {Path(os.path.normpath(base / f"{wanted}{end}")) for end in ("", ".js")}
+            found = targets & {*scripts, *made}
+            required |= found
+            if not found:
+                said = f"it requires '{wanted}', which is neither in the package nor in Node.js"
+                yield fault("bizc-require", name, "", f"{said}: add it or do without")
+        for function in _EXPORTS.get(path.parent.name if path.parent != source else path.name, ()):
+            if not re.search(rf"\bexports\.{function}\b\s*=", text):
+                said = f"it must have 'exports.{function} = …', which the host calls: add it"
+                yield fault("bizc-require", name, function, said)
+    for path in sorted(set((source / own).rglob("*.js")) - required):
+        name = path.relative_to(root).as_posix()
+        yield fault("bizc-list", name, "", "nothing requires it: remove it")
 
 
 def xsd_faults(text: str, outermost: str) -> Iterator[str]:

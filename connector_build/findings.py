@@ -52,6 +52,7 @@ RULES = {
     "bizc-name": "error",
     "bizc-keyword": "error",
     "bizc-type": "error",
+    "bizc-require": "error",
     "bizc-list": "error",
     "bizc-xsd": "error",
     "bizc-icon": "error",

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
+import ssl
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +63,38 @@ def connection(twilio, sandbox):
 def sent(sandbox):
     """The POST requests that the sandbox has received so far."""
     return lambda: [each for each in sandbox.requests if each["method"] == "POST"]
+
+
+@pytest.fixture
+def https_port(tmp_path):
+    """A server whose certificate nobody vouches for; it must never read a request."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    received = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(self.path)
+            self.send_error(400)
+
+        def log_message(self, *_): ...
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.socket = context.wrap_socket(server.socket, server_side=True,
+                                        do_handshake_on_connect=False)  # fmt: skip
+    server.handle_error = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1], tmp_path / "cert.pem", received
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

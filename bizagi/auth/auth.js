@@ -11,13 +11,15 @@ exports.invoke = (globals, LOG, callback) => {
   flow.check(globals, callback, async (call) => {
     const account = `/2010-04-01/Accounts/${call.settings.accountId}`;
     const found = await call.get(`${account}.json`);
-    if (!flow.isObject(found) || found.status === undefined) {
+    if (!flow.isObject(found) || typeof found.status !== 'string') {
       throw call.unreadable('names no account');
     }
     if (found.status !== 'active') {
       throw wrong(`the account is not active (${String(found.status).slice(0, 20)})`);
     }
-    return { account: `${found.friendly_name} (${found.status})`, from: await sender(call, account) };
+    const named = typeof found.friendly_name === 'string';
+    const name = named ? found.friendly_name : 'The account';
+    return { account: `${name} (${found.status})`, from: await sender(call, account) };
   });
 };
 

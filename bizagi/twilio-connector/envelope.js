@@ -45,7 +45,10 @@ exports.once = (callback) => {
     }
     called = true;
     try {
-      callback(answer);
+      const promise = callback(answer);
+      if (promise && typeof promise.then === 'function') {
+        promise.then(undefined, () => {});
+      }
     } catch (error) {
       // Nobody is left to tell: the answer was handed over.
     }

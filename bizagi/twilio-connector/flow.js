@@ -21,7 +21,7 @@ exports.run = (name, globals, data, callback, work) => {
     const inputs = checkedInput(action, data, checked);
     const output = await work(inputs, call);
     call.checkOutput(output);
-    return message.withDates(call, action.output, output);
+    return message.forBizagi(call, action.output, output);
   });
 };
 
@@ -112,8 +112,11 @@ class Call {
   }
 
   checkOutput(output) {
+    this.refuseOutput(schema.faults(this._action.output, output), output);
+  }
+
+  refuseOutput(faults, output) {
     const action = this._action;
-    const faults = schema.faults(action.output, output);
     if (faults.length === 0) {
       return;
     }

@@ -10,6 +10,7 @@ const version = require('./definition.json').version;
 
 const FIRST_PAUSE_SECONDS = 0.1;
 const LONGEST_PAUSE_SECONDS = 30;
+const MOST_BYTES = 64 * 1024 * 1024; // of an answer: a page of 1000 messages has 2 MB at most
 
 // A service's connections for one call, kept alive between pages until `close`.
 class Http {
@@ -110,8 +111,18 @@ class Http {
       });
       request.on('response', (response) => {
         const chunks = [];
+        let size = 0;
         status = response.statusCode;
-        response.on('data', (chunk) => chunks.push(chunk));
+        response.on('data', (chunk) => {
+          limit(); // from one piece to the next, as long as pieces come
+          size += chunk.length;
+          if (size <= MOST_BYTES) {
+            chunks.push(chunk);
+            return;
+          }
+          reject(this.unreadable(action, 'is too large to be one', { status: status }));
+          fail(null); // lets the connection go; the first verdict counts
+        });
         response.on('aborted', () => fail(new Error('aborted')));
         response.on('error', fail);
         response.on('end', () => {
@@ -122,6 +133,11 @@ class Http {
           clearTimeout(timer);
           resolve({ status: status, headers: response.headers, content: Buffer.concat(chunks) });
         });
+      });
+      request.on('upgrade', (response, socket) => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve({ status: response.statusCode, headers: {}, content: Buffer.alloc(0) });
       });
       limit();
       request.end(body);
@@ -212,14 +228,13 @@ function decode(content) {
   if (!Buffer.from(text, 'utf8').equals(content)) {
     return null;
   }
-  let value;
   try {
-    value = JSON.parse(text);
+    const value = JSON.parse(text);
+    // Only an escape can smuggle a surrogate in.
+    return /\\ud/i.test(text) && holdsLoneSurrogate(value) ? null : { value: value };
   } catch (error) {
-    return null;
+    return null; // no JSON, or nested too deep to be looked through
   }
-  // Only an escape can smuggle a surrogate in.
-  return /\\ud/i.test(text) && holdsLoneSurrogate(value) ? null : { value: value };
 }
 
 function holdsLoneSurrogate(value) {

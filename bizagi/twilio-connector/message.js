@@ -1,7 +1,6 @@
 'use strict';
 // A message as Twilio gives it, as the connector's document describes it, and as Bizagi maps it.
 
-const schema = require('./schema');
 const isObject = require('./settings').isObject;
 
 const PRICE = /^-?[0-9]+(\.[0-9]+)?$/;
@@ -34,14 +33,12 @@ exports.toOutput = (call, message) => {
   return output;
 };
 
-// The output with its dates as Bizagi maps them, 2018-05-15T16:02:24 in UTC. Nothing else of the
-// output differs from the Python connector's.
-exports.withDates = (call, document, output) => {
+// The output as Bizagi maps it: dates as 2018-05-15T16:02:24 in UTC, and text where a field may be
+// text or a number. Nothing else differs from the Python connector's.
+exports.forBizagi = (call, document, output) => {
   const faults = [];
   const converted = walk(document, output, [], faults);
-  if (faults.length) {
-    throw call.unreadable(`can't be read: ${faults.map(schema.words).join('; ')}`);
-  }
+  call.refuseOutput(faults, output);
   return converted;
 };
 
@@ -55,6 +52,9 @@ function walk(document, value, path, faults) {
       copy[name] = walk(document.properties[name], value[name], path.concat(name), faults);
     });
     return copy;
+  }
+  if (typeof value === 'number' && [].concat(document.type).includes('string')) {
+    return String(value);
   }
   if (!document['x-date'] || value === null) {
     return value;
@@ -75,10 +75,13 @@ function toBizagiDate(text) {
     [1, 3, 4, 5, 6, 8, 9].map((group) => Number(found[group]));
   const date = new Date(0);
   date.setUTCFullYear(year, MONTHS.indexOf(found[2]), day);
-  if (date.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) {
+  if (date.getUTCDate() !== day || hour > 23 || minute > 59 || second > 60) {
     return null;
   }
   const ahead = (found[7] === '-' ? -1 : 1) * (offsetHours * 60 + offsetMinutes);
-  date.setUTCHours(hour, minute - ahead, second);
+  date.setUTCHours(hour, minute - ahead, second); // a leap second is the next minute's first
+  if (date.getUTCFullYear() < 1 || date.getUTCFullYear() > 9999) {
+    return null;
+  }
   return date.toISOString().slice(0, 19);
 }

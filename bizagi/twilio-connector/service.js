@@ -45,8 +45,9 @@ function isSecure(text) {
 // Twilio's own message is left out: it can quote a number. The status decides, a code only makes
 // the hint more exact.
 function explain(method, status, body) {
-  const found = isObject(body) ? String(body.code) : '';
-  const code = /^[0-9]{1,9}$/.test(found) ? found : null;
+  const found = isObject(body) ? body.code : null;
+  const isCode = typeof found === 'number' || typeof found === 'string';
+  const code = isCode && /^[0-9]{1,9}$/.test(String(found)) ? String(found) : null;
   const known = hints.statuses[`${method} ${status}`] || hints.codes[code] ||
     hints.statuses[String(status)] || {};
   return { code: code, meaning: known.meaning, hint: known.hint };

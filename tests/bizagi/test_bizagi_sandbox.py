@@ -127,6 +127,89 @@ def test_throttled_send_is_repeated_and_sent_once(ask, sandbox, sent):
     assert (len(sent()), len(sandbox.messages)) == (2, 1)
 
 
+def test_code_of_another_type_does_not_decide(ask, sandbox, sent):
+    sandbox.fail("body", value={"code": {"toString": 1}}, status=429)
+    output(ask("send_sms", {"to": TO, "body": "a"}))
+    assert len(sent()) == 2
+    sandbox.fail("body", value={"code": [21211]}, status=400)
+    assert error(ask("send_sms", {"to": TO, "body": "a"}))["error"] == "REFUSED"
+
+
+def test_status_that_is_a_number_is_mapped_as_text(ask, sandbox):
+    sid = sandbox.add()["sid"]
+    sandbox.fail("body", patch={"status": 5})
+    assert output(ask("get_sms_information", {"sid": sid}))["status"] == "5"
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["Wed, 31 Feb 2018 16:02:24 +0000", "Fri, 31 Dec 9999 23:59:59 -0500"],
+    ids=["no-such-day", "no-such-year"],
+)
+def test_date_that_is_none_does_not_lose_what_was_sent(ask, sandbox, date):
+    sandbox.fail("body", patch={"date_created": date})
+    unknown = error(ask("send_sms", {"to": TO, "body": "a"}))
+    assert unknown["error"] == "OUTCOME_UNKNOWN"
+    assert sandbox.messages[0]["sid"] in unknown["message"]
+
+
+def test_leap_second_is_the_next_minute(ask, sandbox):
+    sid = sandbox.add()["sid"]
+    sandbox.fail("body", patch={"date_sent": "Sat, 31 Dec 2016 23:59:60 +0000"})
+    assert output(ask("get_sms_information", {"sid": sid}))["date_sent"] == "2017-01-01T00:00:00"
+
+
+def test_answer_that_comes_slowly_is_waited_for_as_long_as_it_comes(ask, sandbox):
+    sid = sandbox.add()["sid"]
+    sandbox.fail("drip", seconds=0.002)
+    found = ask("get_sms_information", {"sid": sid}, {"timeoutSeconds": 0.5})
+    assert output(found)["sid"] == sid
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("GET", "INVALID_ANSWER"), ("POST", "OUTCOME_UNKNOWN")]
+)
+def test_answer_too_large_to_be_one_is_let_go(ask, sandbox, method, code):
+    sandbox.fail("body", method, times=None, text="x" * (65 * 1024 * 1024))
+    action, given = (
+        ("send_sms", {"to": TO, "body": "a"}) if method == "POST" else ("get_all_sms", {})
+    )
+    refused = error(ask(action, given))
+    assert refused["error"] == code
+    assert "too large" in refused["message"]
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("name", [{"toString": 1}, ["send-sms"], None, 5], ids=str)
+def test_action_whose_name_is_no_text_is_unknown(bizc, host, sandbox, name):
+    call = {**host.call("send_sms", {"to": TO, "body": "a"}, sandbox.settings), "action": name}
+    ((envelope,),) = host.run(bizc, [call])
+    assert error(envelope)["error"] == "UNKNOWN_ACTION"
+
+
+def test_certificate_that_is_not_verified_gets_no_request(ask, https_port):
+    port, _, received = https_port
+    settings = {"apiBaseUrl": f"https://localhost:{port}"}
+    refused = error(ask("send_sms", {"to": TO, "body": "a"}, settings))
+    assert refused["error"] == "NEVER_CONNECTED"
+    assert "certificate" in refused["message"]
+    assert received == []
+
+
+def test_cleaning_keeps_nothing_of_what_was_loaded_before(bizc, node):
+    script = (
+        "const file = process.argv[1] + '/bizagiRouter.js'; let router;"
+        "for (let i = 0; i < 20; i += 1) { router = require(file);"
+        "router.authenticator({}, () => {}); router.cleanAllModulesCache({}, () => {}); }"
+        "let kept = 0; const seen = new Set(); const count = (m) => { if (!seen.has(m)) {"
+        "seen.add(m); kept += 1; m.children.forEach(count); } }; count(module);"
+        "console.log(kept);"
+    )
+    ran = subprocess.run([node, "-e", script, bizc], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 20
+
+
 def texts(globals_, given, sandbox, form):
     """The same call in each form in which a host may hand it over."""
     data = {"inputs": {"input": given}}
@@ -204,6 +287,7 @@ def garbage(rng, depth=0):
         return [garbage(rng, depth + 1) for _ in range(rng.randrange(3))]
     names = ["inputs", "input", "to", "from", "body", "sid", "authdata", "systemproperties"]
     names += ["accountId", "authToken", "maxAttempts", "__proto__", "constructor", "length"]
+    names += ["toString", "valueOf", "toJSON", "then"]
     return {rng.choice(names): garbage(rng, depth + 1) for _ in range(rng.randrange(4))}
 
 

@@ -10,7 +10,7 @@ from lxml import etree
 
 from connector_build import bizc, package
 from tests.conftest import MANIFEST, ROOT
-from tests.packaging.conftest import edit_json, put
+from tests.packaging.conftest import edit_json, edit_text, put
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 NAMESPACE = "http://tempuri.org/XMLSchema1.xsd"
@@ -287,6 +287,31 @@ def test_file_that_has_no_place_in_the_archive_is_found(tree, name, place):
 def test_file_that_the_archive_lacks_is_found(tree, name):
     (tree / "bizagi" / name).unlink()
     assert found(tree, "bizc-list") == [(name, "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "place"),
+    [
+        ("actions/send-sms.js", "require('twilio-connector/", "require('axios/", ""),
+        ("twilio-connector/flow.js", "require('./http')", "require('./htpp')", ""),
+        ("twilio-connector/http.js", "require('https')", "require('fs')", ""),
+        ("actions/send-sms.js", "exports.invoke =", "exports.run =", "invoke"),
+        ("auth/auth.js", "exports.invoke =", "module.exports =", "invoke"),
+        ("bizagiRouter.js", "exports.authenticator =", "const authenticator =", "authenticator"),
+    ],
+    ids=["dependency", "typing-error", "of-node", "handler", "auth", "router"],
+)
+def test_javascript_that_lacks_something_is_found(tree, name, old, new, place):
+    edit_text(tree / "bizagi" / name, old, new)
+    assert (f"bizagi/{name}", place) in found(tree, "bizc-require")
+
+
+@pytest.mark.parametrize(
+    "name", ["twilio-connector/stray.js", "notes.txt", "twilio-connector/data.json"]
+)
+def test_file_that_nothing_needs_is_found(tree, name):
+    (tree / "bizagi" / name).write_text("'use strict';\n")
+    assert found(tree, "bizc-list") == [(f"bizagi/{name}", "")]
 
 
 def test_missing_hints_are_found(tree):

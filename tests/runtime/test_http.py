@@ -4,8 +4,6 @@ import concurrent.futures
 import http.server
 import logging
 import socket
-import ssl
-import subprocess
 import threading
 
 import pytest
@@ -56,38 +54,6 @@ def test_a_server_that_does_not_accept_is_a_connect_timeout(twilio):
         finally:
             for filler in fillers:
                 filler.close()
-
-
-@pytest.fixture
-def https_port(tmp_path):
-    """A server whose certificate nobody vouches for; it must never read a request."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    received = []
-
-    class Server(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.append(self.path)
-            self.send_error(400)
-
-        def log_message(self, *_): ...
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    server.socket = context.wrap_socket(server.socket, server_side=True,
-                                        do_handshake_on_connect=False)  # fmt: skip
-    server.handle_error = lambda *_: None
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1], tmp_path / "cert.pem", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_an_unverified_certificate_gets_no_request(twilio, https_port):
