@@ -57,6 +57,8 @@ _LEFTOVERS = {
 # With one of these, what is made from manifest and schemas can't be made, nor checked.
 _UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid", "icon"}
 _UNREADABLE |= {"schema-strict", "field-description", "field-example"}
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_WORDS = {"title", "description", "$comment", "examples", "x-mustBe", "default"}  # judge nothing
 _ICON_BYTES = 64 * 1024
 _ICON_PIXELS = (64, 1024)
 _LISTED_CHARACTERS = 160
@@ -149,7 +151,12 @@ def _stray(tree: Tree) -> Iterator[Finding]:
     for folder in package.FOLDERS:
         for path in sorted((tree.root / folder).rglob("*")):
             name = path.relative_to(tree.root).as_posix()
-            if path.is_file() and name not in tree.files and "__pycache__" not in name:
+            if not path.is_file() or name in tree.files or "__pycache__" in name:
+                continue
+            if folder == "actions" and path.suffix == ".py":
+                message = "no action can declare it there: move it into actions/ or remove it"
+                yield fault("handler-undeclared", name, "", message)
+            else:
                 yield fault("file-stray", name, "", "it is not packaged: move it elsewhere")
 
 
@@ -426,11 +433,20 @@ def _inside(schema: Any, key: str) -> dict[str, Any]:
 
 
 def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -> Iterator[Finding]:
+    where = write_place(path).strip("'") if path else ""
+    if not path and schema.get("$schema") != _DIALECT:
+        message = f"it must say which JSON Schema it is: give it '$schema': '{_DIALECT}'"
+        yield fault("schema-strict", name, "$schema", message)
+    if not path and schema.get("type") != "object":
+        message = "an action takes and gives an object: the schema's 'type' must be 'object'"
+        yield fault("schema-strict", name, "type", message)
     if not path or "object" in schema.get("type", ()) or "properties" in schema:
         if schema.get("additionalProperties") is not False or "properties" not in schema:
-            place = write_place(path).strip("'") if path else ""
             message = "an object must list its 'properties' and forbid 'additionalProperties'"
-            yield fault("schema-strict", name, place, message)
+            yield fault("schema-strict", name, where, message)
+        for key in sorted(set(schema.get("required", ())) - set(schema.get("properties", ()))):
+            message = f"'{key}' is required and no property: declare it or take it out"
+            yield fault("schema-strict", name, f"{where}.required".lstrip("."), message)
         for key, field in schema.get("properties", {}).items():
             if not isinstance(field, dict) or "type" not in field:
                 message = "a field must be an object that says its 'type'"
@@ -489,7 +505,7 @@ def _globals(tree: Tree) -> Iterator[Finding]:
 
 
 def _agree(parameter: Mapping[str, Any], field: Mapping[str, Any]) -> bool:
-    facets = ("type", "pattern", "minimum", "maximum")
+    facets = {"type", "pattern", "minimum", "maximum", *field} - _WORDS
     return all(parameter.get(facet) == field.get(facet) for facet in facets)
 
 

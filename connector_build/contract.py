@@ -56,7 +56,7 @@ def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
     before, after = _decoded(old), _decoded(new)
     try:
         changes = list(_manifest(before, after))
-    except (AttributeError, KeyError, TypeError) as error:  # a manifest or schema of another form
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:  # of another form
         raise InvalidPackage(f"connector.json: it can't be compared ({error!r}).") from error
     compared = {package.MANIFEST}
     for name in sorted((old.keys() | new.keys()) - compared):
@@ -112,7 +112,7 @@ def _decoded(files: Mapping[str, bytes]) -> dict[str, Any]:
         form = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
         if not re.fullmatch(form, documents["connector.json"]["version"]):
             raise ValueError("its version is no semantic version")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidPackage(f"connector.json: it can't be compared ({error}).") from error
     return documents
 
@@ -213,7 +213,11 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
     strict = [schema.get("additionalProperties") is False for schema in (old, new)]
     if strict == [False, True]:
         yield Change("major", place, "it no longer takes unknown fields")
+    if strict == [True, False]:
+        yield Change("minor", place, "it takes unknown fields too")
     fields, others = old.get("properties", {}), new.get("properties", {})
+    for name in sorted(_required(new) - _required(old) - {*fields, *others}):
+        yield Change("major", f"{place}.{name}", "it is newly required, and never declared")
     for name, field, other in _pairs(fields, others):
         where = f"{place}.{name}"
         needed = name in new.get("required", ()) and "default" not in (other or {})
@@ -250,6 +254,9 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
     if old.get("pattern") != new.get("pattern"):
         changed = "pattern" in old
         yield Change("major" if changed else "minor", place, "the form of its text differs")
+    strict = [schema.get("additionalProperties") is False for schema in (old, new)]
+    if strict == [True, False]:
+        yield Change("minor", place, "it may hold unknown fields now")
     fields, others = old.get("properties", {}), new.get("properties", {})
     for name, field, other in _pairs(fields, others):
         where = f"{place}.{name}"
@@ -263,6 +270,12 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
             yield from _given(where, field, other)
     if "items" in old or "items" in new:
         yield from _given(f"{place}[]", old.get("items", {}), new.get("items", {}))
+
+
+def _required(schema: Mapping[str, Any]) -> set[str]:
+    """Return the fields that a schema requires; of a setting, `required` says something else."""
+    declared = schema.get("required")
+    return set(declared) if isinstance(declared, list) else set()
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:

@@ -209,10 +209,25 @@ FAULTS = {
         "schemas/send_sms.input.json", "from",
         schema("schemas/send_sms.input.json", "properties.from.minimum", 1),
     ),
+    **{
+        f"global-input: other {facet}": (
+            "schemas/send_sms.input.json", "from",
+            schema("schemas/send_sms.input.json", f"properties.from.{facet}", value),
+            schema("schemas/send_sms.input.json", "properties.from.examples", ["+15005550006"]),
+            schema("schemas/send_sms.input.json", "examples", []),
+        )
+        for facet, value in {
+            "minLength": 2, "maxLength": 12, "enum": ["+15005550006"], "const": "+15005550006",
+            "format": "phone",
+        }.items()
+    },
     "handler-missing: action": ("actions/send_sms.py", "", remove("actions/send_sms.py")),
     "handler-missing: auth": ("auth/__init__.py", "", remove("auth/__init__.py")),
     "handler-missing: other auth": ("login/__init__.py", "", manifest("auth", "login")),
     "handler-undeclared: module": ("actions/call.py", "", write("actions/call.py", "")),
+    "handler-undeclared: in a folder of its own": (
+        "actions/more/call.py", "", write("actions/more/call.py", ""),
+    ),
     "handler-name: other than the action's": (
         "actions/text.py", "",
         move("actions/send_sms.py", "actions/text.py"),
@@ -265,8 +280,21 @@ FAULTS = {
         "schemas/get_all_sms.input.json", "",
         schema("schemas/get_all_sms.input.json", "properties"),
     ),
-    "schema-strict: empty": (
-        "schemas/get_all_sms.input.json", "", write("schemas/get_all_sms.input.json", "{}"),
+    "schema-strict: no type": (LOOK_UP, "type", schema(LOOK_UP, "type")),
+    "schema-strict: a list": (LOOK_UP, "type", schema(LOOK_UP, "type", "array")),
+    "schema-strict: an object or null": (
+        LOOK_UP, "type", schema(LOOK_UP, "type", ["object", "null"]),
+    ),
+    "schema-strict: no dialect": (LOOK_UP, "$schema", schema(LOOK_UP, "$schema")),
+    "schema-strict: other dialect": (
+        LOOK_UP, "$schema",
+        schema(LOOK_UP, "$schema", "http://json-schema.org/draft-07/schema#"),
+    ),
+    "schema-strict: required and no property": (
+        LOOK_UP, "required", schema(LOOK_UP, "required", ["sid", "colour"]),
+    ),
+    "schema-strict: required in items and no property": (
+        LISTED, "messages[0].required", schema(LISTED, f"{MESSAGE}.required", ["colour"]),
     ),
     "schema-strict: items": (
         LISTED, "messages[0]", schema(LISTED, f"{MESSAGE}.additionalProperties"),

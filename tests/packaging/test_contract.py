@@ -165,7 +165,17 @@ CHANGES = {
         [(INPUT, "additionalProperties")], [],
         [("major", "send_sms input", "it no longer takes unknown fields")],
     ),
-    "input: unknown fields taken": ([], [(INPUT, "additionalProperties", True)], []),
+    "input: unknown fields taken": (
+        [], [(INPUT, "additionalProperties", True)],
+        [("minor", "send_sms input", "it takes unknown fields too")],
+    ),
+    "input: newly required without being declared": (
+        [], [(INPUT, "required", ["from", "to", "body", "colour"])],
+        [("major", "send_sms input.colour", "it is newly required, and never declared")],
+    ),
+    "input: required without being declared, as before": (
+        [(INPUT, "required", ["colour"])], [(INPUT, "required", ["colour"])], [],
+    ),
     "input: an object newly strict": (
         *taken({"type": "object"}, {"type": "object", "additionalProperties": False}),
         [("major", IN, "it no longer takes unknown fields")],
@@ -273,6 +283,10 @@ CHANGES = {
     "output: keyword that nothing judges": (
         *given({"anyOf": [TEXT]}, {}),
         [("major", OUT, "'anyOf' differs, which may break what was drawn")],
+    ),
+    "output: unknown fields given": (
+        [], [(OUTPUT, "additionalProperties", True)],
+        [("minor", "send_sms output", "it may hold unknown fields now")],
     ),
     "output: words alone": (
         *given({**TEXT, "description": "a"}, {**TEXT, "description": "b", "examples": [""]}), [],
@@ -646,6 +660,7 @@ NOT_COMPARABLE = {
     "schema is a list": lambda files: files.update({OUTPUT: b"[]"}),
     "schema without properties": lambda files: files.update({INPUT: b"{}"}),
     "field that is true": lambda files: files.update(changed(files, (INPUT, BODY_IN, True))),
+    "nested too deeply to read": lambda files: files.update({"auth/x.json": b"[" * 20_000}),
     "bound that is a word": lambda files: files.update(
         changed(files, (INPUT, f"{BODY_IN}.minLength", "many"))
     ),
