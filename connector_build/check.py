@@ -24,7 +24,7 @@ from connector_runtime import archive
 from connector_runtime.schema import Schema, reference_engine
 from connector_runtime.schema import place as write_place
 
-from . import bizc, listing, package
+from . import bizc, imports, listing, package
 from .changelog import changelog_date
 from .findings import TIERS, Finding, fault
 
@@ -246,54 +246,28 @@ def _code(tree: Tree) -> Iterator[Finding]:
         known = True
     except (OSError, ValueError):  # `_missing` or `_requirements` reports it
         required, optional, known = set(), set(), False
-    allowed = {*sys.stdlib_module_names, "connector_runtime", *required}
+    allowed = {*sys.stdlib_module_names, *required}
     for name, content in tree.files.items():
         if not name.endswith(".py"):
             continue
         try:
-            module = ast.parse(content, name)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None) or 1
-            yield fault(
-                "handler-syntax", name, f"line {line}", "it is not valid Python: correct it"
-            )
+            module = imports.parse(content, name)
+        except ValueError as error:
+            yield fault("handler-syntax", name, str(error), "it is not valid Python: correct it")
             continue
-        depth = len(PurePosixPath(name).parts) - 1
-        for node, guarded in _imports([module]):
-            for imported in _imported(node, depth):
-                top = imported.split(".")[0]
-                if known and top not in allowed and not (guarded and top in optional):
-                    message = (
-                        f"it imports '{imported}', which is neither in the package, nor in the "
-                        "standard library, nor a declared requirement: declare it or do without"
-                    )
-                    yield fault("import-outside", name, f"line {node.lineno}", message)
-
-
-def _imports(
-    nodes: Iterable[ast.AST], guarded: bool = False
-) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Give every import, and whether the code says what to do without it."""
-    for node in nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node, guarded
-        elif isinstance(node, ast.Try) and any(
-            isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
-            for handler in node.handlers
-        ):
-            yield from _imports([*node.body, *node.orelse], guarded=True)
-            yield from _imports([*node.handlers, *node.finalbody], guarded)
-        else:
-            yield from _imports(ast.iter_child_nodes(node), guarded)
-
-
-def _imported(node: ast.Import | ast.ImportFrom, depth: int) -> list[str]:
-    """Return the absolute names that an import brings in, with dots for one that leaves."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if node.level > depth:
-        return ["." * node.level + (node.module or "")]
-    return [node.module] if node.module and not node.level else []
+        for found in imports.imports(module):
+            top = found.module.split(".")[0]
+            own = imports.missing(found, name, tree.files)
+            if own:
+                message = f"it imports '{own}', which is not in the package: add it or correct it"
+                yield fault("import-outside", name, f"line {found.line}", message)
+            declared = top in allowed or (found.guarded and top in optional)
+            if own is None and known and not declared:
+                message = (
+                    f"it imports '{found.module}', which is neither in the package, nor in the "
+                    "standard library, nor a declared requirement: declare it or do without"
+                )
+                yield fault("import-outside", name, f"line {found.line}", message)
 
 
 def _import_names(requirements: Iterable[str]) -> set[str]:
@@ -388,8 +362,8 @@ def _handlers(tree: Tree) -> Iterator[Finding]:
                 )
             continue
         try:
-            module = ast.parse(tree.files[name])
-        except (SyntaxError, ValueError):
+            module = imports.parse(tree.files[name], name)
+        except ValueError:
             continue  # `_code` reports it
         there = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
         for missing in sorted(set(functions) - there):

@@ -132,6 +132,19 @@ BAD_IMPORTS = {
     "guarded against something else": "try: import aiohttp\nexcept OSError: pass",
     "guarded against everything": "try: import aiohttp\nexcept: pass",
     "where another is not there": "try: x = 1\nexcept ImportError: import aiohttp",
+    "of no module beside it": "from .nothing import x",
+    "of nothing in its own folder": "from . import nothing",
+    "of no module of the runtime": "import connector_runtime.nothing",
+    "from no module of the runtime": "from connector_runtime.nothing import x",
+    "of nothing in the runtime": "from connector_runtime import nothing",
+    "by a call": '__import__("pandas")',
+    "by a call of importlib": 'import importlib; importlib.import_module("pandas.io")',
+    "by a call with a keyword": 'from importlib import import_module; import_module(name="pandas")',
+    "by a call, of no module beside it": (
+        'import importlib; importlib.import_module(".nothing", __package__)'
+    ),
+    "by a call, of an extra": '__import__("aiohttp")',
+    "guarded against others": "try: import aiohttp\nexcept (OSError, ValueError): pass",
     "after a guarded one": "try: x = 1\nexcept ImportError: pass\nfinally: import aiohttp",
 }
 BAD_IMPORT_LINES = {"where another is not there": 3, "after a guarded one": 4}
@@ -250,6 +263,8 @@ FAULTS = {
     ),
     "handler-syntax: helper": (PLANTED, "line 2", code("x ="),),
     "handler-syntax: null character": (PLANTED, "line 1", write(PLANTED, b"\0")),
+    "handler-syntax: sum of thousands": (PLANTED, "line 1", code("x = " + "+1" * 50_000)),
+    "handler-syntax: minus upon minus": (PLANTED, "line 1", code("x = " + "-" * 50_000 + "1")),
     "schema-missing: output": (LISTED, "", remove(LISTED)),
     "schema-missing: input": (LOOK_UP, "", remove(LOOK_UP)),
     "schema-undeclared: of no action": (
@@ -507,8 +522,16 @@ CLEAN = {
     "paths of everybody": code("# https://example.com/home/x a/tmp/x ./tmp/x /usr/bin/x C:/x"),
     "imports that are allowed": code(
         "import json, requests.adapters, yaml\nfrom connector_runtime import errors\n"
-        "from . import hints\nfrom .hints import x\nfrom .a.b import c"
+        "from . import connect, planted, explain as e\nfrom .planted import x\nfrom . import *\n"
+        "import connector_runtime.http\nfrom connector_runtime import load\n"
+        "__import__('json'), __import__(load), load('pandas'), load.import_module('requests')"
     ),
+    "guarded imports of an extra, in other words": code(
+        "try: import aiohttp\nexcept (OSError, ImportError): pass\n"
+        "try: import aiohttp\nexcept ModuleNotFoundError: pass\n"
+        "try: __import__('aiohttp')\nexcept (ModuleNotFoundError, OSError): pass"
+    ),
+    "sum of a thousand": code("x = " + "+".join(["1"] * 1500)),
     "guarded import of an extra": code(
         "try: import aiohttp\nexcept OSError: pass\nexcept ImportError: aiohttp = None\n"
         "else: from aiohttp import web"
