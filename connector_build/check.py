@@ -33,25 +33,38 @@ _VERSION = re.compile(  # semver.org, without build metadata: a package's name c
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
 )
 _SECRET_NAME = re.compile(
-    r"token|secret|passw|passphrase|credential|(private|api|access)_?key$", re.I
+    r"(?i:token|secret|passw|passphrase|passcode|credential|bearer|jwt|pwd|key$)"
+    r"|(?i:(?<![a-z])(?:pin|pass)(?![a-z]))|(?<=[a-z0-9])(?:Pin|Pass)(?![a-z])"
 )
+# The group, where there is one, is what has many different letters if it was ever given out.
+_START, _END = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 _CREDENTIALS = {
-    "a SID that looks real": re.compile(r"\b(?:AC|SK|SM|MM|MG|PN|RQ)([0-9a-f]{32})\b"),
-    "32 hexadecimal digits, as a token has": re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{32})\b"),
+    "a SID that looks real": re.compile(rf"{_START}[A-Z]{{2}}([0-9A-Fa-f]{{32}}){_END}"),
+    "32 hexadecimal digits, as a token has": re.compile(rf"{_START}([0-9A-Fa-f]{{32}}){_END}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "an Authorization header": re.compile(r"\b(?:Basic|Bearer) [A-Za-z0-9+/_.=-]{20,}"),
-    "a URL with a password": re.compile(r"\bhttps?://[^\s/:@\"'<>]+:[^\s/@\"'<>]+@"),
-    "an access key": re.compile(r"\b(?:AKIA|ghp_|gho_|xox[abp]-|sk_live_)[A-Za-z0-9_-]{12,}"),
+    "an Authorization header": re.compile(
+        r"\b(?:(?:Basic|Bearer) |(?i:basic|bearer) +(?=\S*[0-9]))([A-Za-z0-9+/_.=~-]{20,})"
+    ),
+    "a URL with a password": re.compile(
+        r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>]+@"
+    ),
+    "an access key": re.compile(
+        rf"{_START}(?:AKIA|AIza|SG\.|gh[oprsu]_|github_pat_|xox[abeprs]-|[rs]k_live_)"
+        r"([A-Za-z0-9_.-]{12,})"
+    ),
+    "a signed token": re.compile(rf"{_START}eyJ([\w-]{{8,}}\.[\w-]{{8,}}\.[\w-]{{8,}})"),
 }
 _NUMBER = re.compile(r"\+[1-9][0-9]{7,14}\b")
 _MADE_UP = re.compile(r"\+1500555000[0-9]|\+1[0-9]{3}55501[0-9]{2}")  # Twilio's, and 555-01xx
 _LEFTOVERS = {
-    "a note to do something": re.compile(r"\b(?:TODO|FIXME|XXX|HACK|TBD)\b"),
+    "a note to do something": re.compile(r"\b(?:TODO|FIXME|XXX|HACK|TBD)\b|\b(?i:todo|fixme)\s*:"),
     "a placeholder": re.compile(
-        r"lorem ipsum|\bchange[-_ ]?me\b|\breplace[-_ ]me\b|<(?:your|insert)[-_ ][^>]*>", re.I
+        r"(?i:lorem ipsum|\bchange[-_ ]?me\b|\breplace[-_ ]me\b|<(?:your|insert)[-_ ][^>]*>)"
+        r"|\bYOUR(?:_[A-Z]+)+\b|\b(?i:your[-_](?:[a-z]+[-_])+here)\b"
     ),
     "a path of somebody's machine": re.compile(
-        r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|var/folders)/[\w.-]|\b[A-Za-z]:\\+Users\\"
+        r"(?<![\w.])/(?:home|Users|root|tmp|work|mnt|(?:private/)?(?:var/folders|tmp))/[\w.-]"
+        r"|\b[A-Za-z]:\\+Users\\|\b[A-Z]:\\{1,2}(?!Windows\b|Program)\w[\w .-]+\\"
     ),
 }
 # With one of these, what is made from manifest and schemas can't be made, nor checked.
@@ -185,25 +198,26 @@ def _texts(tree: Tree) -> Iterator[Finding]:
             yield fault("text-encoding", name, "", "it is no UTF-8 text: save it as UTF-8")
             continue
         for number, line in enumerate(text.splitlines(), 1):
-            place = f"line {number}"
-            for what, pattern in _CREDENTIALS.items():
-                if any(_looks_real(match) for match in pattern.finditer(line)):
-                    message = f"{what}: take it out, and withdraw it if it was real"
-                    yield fault("credential", name, place, message)
-            for what, pattern in _LEFTOVERS.items():
-                if pattern.search(line):
-                    yield fault("leftover", name, place, f"{what}: settle it or take it out")
-            for match in _NUMBER.finditer(line):
-                if not _MADE_UP.fullmatch(match[0]):
-                    message = (
-                        "a phone number that may be somebody's: use one of Twilio's test numbers"
-                    )
-                    yield fault("phone-number", name, place, message)
+            yield from _line(name, f"line {number}", line)
+
+
+def _line(name: str, place: str, line: str) -> Iterator[Finding]:
+    for what, pattern in _CREDENTIALS.items():
+        if any(_looks_real(match) for match in pattern.finditer(line)):
+            message = f"{what}: take it out, and withdraw it if it was real"
+            yield fault("credential", name, place, message)
+    for what, pattern in _LEFTOVERS.items():
+        if pattern.search(line):
+            yield fault("leftover", name, place, f"{what}: settle it or take it out")
+    for match in _NUMBER.finditer(line):
+        if not _MADE_UP.fullmatch(match[0]):
+            message = "a phone number that may be somebody's: use one of Twilio's test numbers"
+            yield fault("phone-number", name, place, message)
 
 
 def _looks_real(match: re.Match[str]) -> bool:
     """Pass what nobody was ever given, such as ACaaaa…: a real one has many different digits."""
-    return not match.groups() or len(set(match[1])) > 6
+    return not match.groups() or len(set(match[1].lower())) > 6
 
 
 def _requirements(tree: Tree) -> Iterator[Finding]:
@@ -488,6 +502,25 @@ def _secrets(tree: Tree) -> Iterator[Finding]:
         if _SECRET_NAME.search(entry["name"]) and not entry.get("secret"):
             message = "its name says that it is a secret: make it a parameter with 'secret': true"
             yield fault("secret-plain", "connector.json", entry["name"], message)
+    for file, schema, action in tree.schemas():
+        for place, name in _names((), schema):
+            if _SECRET_NAME.search(name):
+                message = "its name says that it is a secret, which no output may hold: take it out"
+                if file == action["input"]:
+                    message = (
+                        "its name says that it is a secret, and an input is kept by the process: "
+                        "make it a parameter with 'secret': true"
+                    )
+                yield fault("secret-plain", file, write_place(place).strip("'"), message)
+
+
+def _names(path: tuple[str | int, ...], schema: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Give the place and name of every field."""
+    for key, field in _inside(schema, "properties").items():
+        yield (*path, key), key
+        yield from _names((*path, key), field)
+    if _inside(schema, "items"):
+        yield from _names((*path, 0), schema["items"])
 
 
 def _version(tree: Tree) -> Iterator[Finding]:

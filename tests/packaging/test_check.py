@@ -92,11 +92,34 @@ CREDENTIALS = {
     "GitHub token": "gh" + "p_" + HEX,
     "Slack token": "xo" + "xb-" + HEX,
     "payment key": "sk_" + "live_" + HEX,
+    "account SID in capitals": "AC" + HEX.upper() * 2,
+    "account SID in both cases": "AC" + HEX.upper() + HEX,
+    "account SID behind an underscore": "my_AC" + HEX * 2,
+    "SID of another kind": "US" + HEX * 2,
+    "auth token in capitals": HEX.upper() * 2,
+    "auth token behind an underscore": "token_" + HEX * 2 + "_old",
+    "signed token": "ey" + "JhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4f",
+    "mail key": "S" + "G.ngeVfQFYQlKU0ufo8x5d1A.TwL2iGABf9DHoTf-09kqeF8tAmbihYzrnopKc",
+    "GitHub token of another kind": "github_" + "pat_11ABCDEFG0abcdefgh",
+    "GitHub server token": "gh" + "s_" + HEX,
+    "GitHub refresh token": "gh" + "r_" + HEX,
+    "GitHub user token": "gh" + "u_" + HEX,
+    "Google key": "AI" + "zaSyD-1234567890abcdefghijklmnopq",
+    "database URL with a password": "postgres" + "://somebody:hidden@db/x",
+    "URL with a password alone": "redis" + "://:hidden@db/0",
+    "bearer header in small letters": "authorization: bearer " + HEX + "-" + HEX,
+    "basic header in small letters": "authorization: basic " + "QWxhZGRpbjpvcGVu" + "c2VzYW1lMTIz",
 }
 LEFTOVERS = {
     "note": "TO" + "DO: later",
     "other note": "FIX" + "ME",
     "third note": "X" * 3,
+    "note in small letters": "to" + "do: later",
+    "note with a space": "To" + "do : later",
+    "other note in small letters": "fix" + "me: later",
+    "name to fill in": "YOUR" + "_ACCOUNT_SID",
+    "token to fill in": "your-" + "token-here",
+    "token to fill in, with underscores": "Your_" + "auth_token_here",
     "filler": "Lorem " + "ipsum dolor",
     "word to change": "change" + "me",
     "word to change with a hyphen": "Change" + "-Me",
@@ -107,6 +130,9 @@ LEFTOVERS = {
     "home folder on a Mac": "/".join(("", "Users", "somebody")),
     "temporary folder": '"' + "/".join(("", "tmp", "somebody")) + '"',
     "deeper temporary folder": "/".join(("", "var", "folders", "zz")),
+    "temporary folder on a Mac": "/".join(("", "private", "tmp", "x")),
+    "folder of a project on Windows": "\\".join(("D:", "projects", "x")),
+    "folder of a project on Windows, escaped": "\\\\".join(("D:", "projects", "x")),
     "home folder on Windows": "\\".join(("C:", "Users", "somebody")),
     "home folder on Windows, escaped": "\\\\".join(("C:", "Users", "somebody")),
     "home folder on Windows, with slashes": "/".join(("C:", "Users", "somebody")),
@@ -149,6 +175,9 @@ BAD_IMPORTS = {
 }
 BAD_IMPORT_LINES = {"where another is not there": 3, "after a guarded one": 4}
 SECRET_NAMES = ("apiToken", "clientSecret", "password", "passphrase", "privateKey", "access_key")
+SECRET_NAMES += ("pwd", "passcode", "pin", "userPin", "PIN", "pass", "db_pass", "bearer", "jwt")
+SECRET_NAMES += ("authKey", "signingKey", "encryption_key", "masterKey")
+NAME_FIELD = {"type": "string", "description": "Planted.", "examples": ["a"]}
 ICON_BYTES = 64 * 1024
 
 # "rule: what is wrong": the file and the place that the finding must name, and how to plant it.
@@ -390,8 +419,18 @@ FAULTS = {
         "connector.json", "authToken", manifest("parameters.3.secret", False),
     ),
     **{
+        f"secret-plain: {name} as {way}": (
+            file, name, schema(file, f"properties.{name}", NAME_FIELD),
+        )
+        for way, file in {"input": LOOK_UP, "output": SENT}.items()
+        for name in ("authToken",)
+    },
+    "secret-plain: in items": (
+        LISTED, "messages[0].apiKey", schema(LISTED, f"{MESSAGE}.properties.apiKey", NAME_FIELD),
+    ),
+    **{
         f"secret-plain: {name}": ("connector.json", name, manifest("options.1.name", name))
-        for name in SECRET_NAMES
+        for name in SECRET_NAMES[:1]
     },
     "credential: account SID": (PLANTED, "line 2", code(f"# {CREDENTIALS['account SID']}")),
     "phone-number: in Germany": (PLANTED, "line 2", code(f"# {NUMBERS['in Germany']}")),
@@ -492,6 +531,22 @@ def test_every_kind_of_it_is_found(tree, rule, planted):
     assert all(SAYS_WHAT_TO_DO.search(each.message) for each in found)
 
 
+def test_every_name_of_a_secret_is_found(tree):
+    for name in SECRET_NAMES:
+        schema(LOOK_UP, f"properties.{name}", NAME_FIELD)(tree)
+        named = {"name": name, "displayName": name, "description": "Planted.", "example": "a"}
+        edit(
+            "connector.json",
+            lambda found, named=named: found["options"].append({**named, "type": "string"}),
+        )(tree)
+    found = own(check.check(tree))
+    assert {each.rule for each in found} == {"secret-plain"}
+    places = [(each.file, each.place) for each in found]
+    assert sorted(places) == sorted(
+        (file, name) for file in ("connector.json", LOOK_UP) for name in SECRET_NAMES
+    )
+
+
 def test_every_rule_has_a_planted_fault():
     assert {case.partition(":")[0] for case in FAULTS} == set(RULES)
 
@@ -510,16 +565,25 @@ def test_only_these_rules_let_a_build_pass():
 
 
 CLEAN = {
-    "made-up SIDs": code(f"# AC{'a' * 32} SM{'b' * 32} {'0' * 32}"),
+    "made-up SIDs": code(f"# AC{'a' * 32} SM{'b' * 32} {'0' * 32} AC{'aA' * 16} x_{'F' * 32}"),
+    "made-up keys": code(f"# SG.{'x' * 22}.{'y' * 43} ghp_{'0' * 36} Bearer {'a' * 30}"),
     "hash": code(f"# {HEX * 4}"),
     "longer word": code(f"# x{HEX * 2} {HEX * 2}g"),
     "URL with a port": code("# https://example.com:8080/somebody@example.com"),
     "URL to fill in": code("# https://<user>:<password>@example.com"),
     "word before a short word": code("# Basic authentication, Bearer of news"),
+    "word before a long word": code("# basic internationalization, bearer well-known-and-trusted"),
+    "names that only sound secret": lambda tree: [
+        schema(LOOK_UP, f"properties.{name}", NAME_FIELD)(tree)
+        for name in ("apiKeySid", "shipping", "pinned", "passenger", "bypass", "keyword")
+    ],
     "Twilio's test numbers": code("# +15005550006 +15005550000 whatsapp:+14155550123"),
     "other numbers": code("# +4930 2026-11-23T00:00:00+0000 1+23456789012345678"),
-    "words like leftovers": code("# todo, hackathon, changed mean, replacement, <name>"),
+    "words like leftovers": code("# todo, hackathon, changed mean, replacement, <name>, here"),
     "paths of everybody": code("# https://example.com/home/x a/tmp/x ./tmp/x /usr/bin/x C:/x"),
+    "backslashes that are no path": code(
+        '# "a:\\n" K:\\d+\\s C:\\Windows\\System32 C:\\Program Files\\x'
+    ),
     "imports that are allowed": code(
         "import json, requests.adapters, yaml\nfrom connector_runtime import errors\n"
         "from . import connect, planted, explain as e\nfrom .planted import x\nfrom . import *\n"
