@@ -9,9 +9,7 @@ import ast
 import functools
 import importlib.metadata
 import json
-import math
 import re
-import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -24,7 +22,7 @@ from connector_runtime import archive
 from connector_runtime.schema import Schema, reference_engine
 from connector_runtime.schema import place as write_place
 
-from . import bizc, imports, listing, package
+from . import bizc, icons, imports, listing, package
 from .changelog import changelog_date
 from .findings import TIERS, Finding, fault
 
@@ -72,8 +70,6 @@ _UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schem
 _UNREADABLE |= {"schema-strict", "field-description", "field-example"}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _WORDS = {"title", "description", "$comment", "examples", "x-mustBe", "default"}  # judge nothing
-_ICON_BYTES = 64 * 1024
-_ICON_PIXELS = (64, 1024)
 _LISTED_CHARACTERS = 160
 
 
@@ -188,9 +184,12 @@ def _sizes(tree: Tree) -> Iterator[Finding]:
 
 def _texts(tree: Tree) -> Iterator[Finding]:
     also = [*(tree.root / "bizagi").rglob("*.js"), *(tree.root / "listing").glob("*.yaml")]
+    also += tree.root.glob("*.svg")
     beside = {path.relative_to(tree.root).as_posix(): path.read_bytes() for path in sorted(also)}
     for name, content in {**tree.files, **beside}.items():
         if name.endswith(".png"):
+            for line in icons.png_texts(content):
+                yield from _line(name, "text in the picture", line)
             continue
         try:
             text = content.decode("utf-8")
@@ -540,25 +539,17 @@ def _version(tree: Tree) -> Iterator[Finding]:
 def _icon(tree: Tree) -> Iterator[Finding]:
     name = tree.manifest["icon"]
     svg = name.removesuffix(".png") + ".svg"
-    if not (tree.root / svg).is_file():
+    if (tree.root / svg).is_file():
+        for message in icons.svg_faults(package.text_bytes(tree.root / svg)):
+            yield fault("icon", svg, "", message)
+    else:
         yield fault("icon", svg, "", "the listing needs the icon as SVG too: add it")
     content = tree.files.get(name)
-    if content is None:
-        if name not in package.CONTENTS:
-            yield fault("icon", name, "", f"the package holds {package.CONTENTS[1]}: use that name")
-        return
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 33:
-        yield fault("icon", name, "", "it is no PNG: export it as PNG")
-        return
-    width, height = struct.unpack(">II", content[16:24])
-    least, most = _ICON_PIXELS
-    if width != height:
-        yield fault("icon", name, "", f"it is {width} by {height} pixels: make it square")
-    if not least <= width <= most:
-        yield fault("icon", name, "", f"it is {width} pixels wide: {least} to {most} will do")
-    if len(content) > _ICON_BYTES:
-        size = math.ceil(len(content) / 1024)
-        yield fault("icon", name, "", f"it is {size} kB: at most {_ICON_BYTES // 1024} kB will do")
+    if content is not None:
+        for message in icons.png_faults(content):
+            yield fault("icon", name, "", message)
+    elif name not in package.CONTENTS:
+        yield fault("icon", name, "", f"the package holds {package.CONTENTS[1]}: use that name")
 
 
 def _tests(tree: Tree) -> Iterator[Finding]:

@@ -3,10 +3,11 @@
 import json
 import re
 import struct
+import zlib
 
 import pytest
 
-from connector_build import check, findings
+from connector_build import check, findings, icons
 from connector_build.findings import Finding
 from connector_runtime import archive
 from tests.conftest import ROOT
@@ -70,10 +71,22 @@ def code(text):
     return write(PLANTED, f'"""Planted."""\n{text}\n')
 
 
-def png(width, height, size=33):
-    return (b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)).ljust(
-        size, b"\0"
-    )
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, size=0, *more, rows=None, interlaced=0):
+    """A black picture of so many bytes at least, with more chunks before its end."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, interlaced)
+    picture = bytes((1 + -(-width // 8)) * (height if rows is None else rows))
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(more)
+    start += chunk(b"IDAT", zlib.compress(picture))
+    rest = size - len(start) - 12
+    return start + (chunk(b"fiLl", bytes(rest - 12)) if rest > 12 else b"") + chunk(b"IEND", b"")
+
+
+def svg(inner="", viewbox="0 0 128 128", attributes=""):
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{viewbox}" {attributes}>{inner}</svg>'
 
 
 # Built here, of parts: this file must not hold what the check, and others like it, look for.
@@ -454,6 +467,33 @@ FAULTS = {
     "icon: no SVG": ("icon.svg", "", remove("icon.svg")),
     "icon: no PNG": ("icon.png", "", write("icon.png", b"GIF89a".ljust(100))),
     "icon: cut off": ("icon.png", "", write("icon.png", png(128, 128)[:32])),
+    "icon: damaged picture": (
+        "icon.png", "", write("icon.png", png(64, 64).replace(b"IDATx", b"IDATy")),
+    ),
+    "credential: in a text of the picture": (
+        "icon.png", "text in the picture",
+        write("icon.png", png(64, 64, 0, chunk(b"tEXt", b"Comment\0AC" + HEX.encode() * 2))),
+    ),
+    "credential: in a compressed text of the picture": (
+        "icon.png", "text in the picture",
+        write("icon.png", png(
+            64, 64, 0, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"AC" + HEX.encode() * 2)),
+        )),
+    ),
+    "leftover: in an international text of the picture": (
+        "icon.png", "text in the picture",
+        write("icon.png", png(
+            64, 64, 0,
+            chunk(b"iTXt", b"A\0\1\0en\0A\0" + zlib.compress(LEFTOVERS["filler"].encode())),
+        )),
+    ),
+    "credential: in the drawing": (
+        "icon.svg", "line 1", write("icon.svg", svg(f"<!-- AC{HEX * 2} -->")),
+    ),
+    "leftover: in the drawing": (
+        "icon.svg", "line 1", write("icon.svg", svg(f"<!-- {LEFTOVERS['note']} -->")),
+    ),
+    "text-encoding: drawing": ("icon.svg", "", write("icon.svg", b"<svg>\xff</svg>")),
     "icon: not square": ("icon.png", "", write("icon.png", png(128, 127))),
     "icon: too small": ("icon.png", "", write("icon.png", png(63, 63))),
     "icon: too large": ("icon.png", "", write("icon.png", png(1025, 1025))),
@@ -529,6 +569,78 @@ def test_every_kind_of_it_is_found(tree, rule, planted):
         (rule, file, f"line {BAD_IMPORT_LINES.get(files[file], 2)}") for file in sorted(files)
     ]
     assert all(SAYS_WHAT_TO_DO.search(each.message) for each in found)
+
+
+BAD_PICTURES = {
+    "without its end": png(64, 64)[:-12],
+    "with half of its end": png(64, 64)[:-2],
+    "with something after it": png(64, 64) + b"tEXt",
+    "with a whole chunk after it": png(64, 64) + chunk(b"tEXt", b"a\0b"),
+    "without a header": b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""),
+    "with a header of another length": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"short"),
+    "with nothing in it": b"\x89PNG\r\n\x1a\n",
+    "with a row too few": png(64, 64, rows=63),
+    "with a row too many": png(64, 64, rows=65),
+    "without a picture": png(64, 64, rows=0),
+    "with another checksum": png(64, 64).replace(b"IDAT", b"JDAT"),
+    "interlaced and not all there": (
+        png(64, 64, interlaced=1)[:33]
+        + chunk(b"IDAT", zlib.compress(b"a")[:-4])
+        + chunk(b"IEND", b"")
+    ),
+    "no compressed picture": png(64, 64, 0, chunk(b"IDAT", b"picture")),
+    "zeros": png(64, 64)[:33] + bytes(100),
+}
+BAD_DRAWINGS = {
+    "no XML": "drawing",
+    "empty": "",
+    "not closed": "<svg>",
+    "another root": "<html xmlns='http://www.w3.org/1999/xhtml'/>",
+    "root of no namespace": "<svg viewBox='0 0 1 1'/>",
+    "no viewBox": svg().replace("viewBox", "box"),
+    "viewBox not square": svg(viewbox="0 0 128 64"),
+    "viewBox of nothing": svg(viewbox="0 0 0 0"),
+    "viewBox of words": svg(viewbox="a b c d"),
+    "DOCTYPE": "<!DOCTYPE svg>" + svg(),
+    "entity": '<!DOCTYPE svg [<!ENTITY a "b">]>' + svg("&a;"),
+    "style sheet": '<?xml-stylesheet href="a.css"?>' + svg(),
+    "script": svg("<script>x()</script>"),
+    "script of another namespace": svg('<s:script xmlns:s="http://www.w3.org/1999/xhtml"/>'),
+    "handler": svg(attributes='onload="x()"'),
+    "handler in capitals": svg('<path onClick="x()"/>'),
+    "HTML": svg("<foreignObject/>"),
+    "picture from elsewhere": svg('<image href="https://example.com/a.png"/>'),
+    "link": svg(
+        '<a l:href="https://example.com/"/>', attributes='xmlns:l="http://www.w3.org/1999/xlink"'
+    ),
+    "script as a link": svg('<a href="javascript:x()"/>'),
+    "script to come": svg('<set attributeName="href" to="javascript:x()"/>'),
+    "fill from elsewhere": svg('<path fill="url(https://example.com/a)"/>'),
+    "style from elsewhere": svg("<style>@import 'a.css';</style>"),
+    "too many bytes": svg(" " * ICON_BYTES),
+}
+
+
+def test_every_broken_picture_and_drawing_is_found(tree):
+    for name, cases in {"icon.png": BAD_PICTURES, "icon.svg": BAD_DRAWINGS}.items():
+        whole = (tree / name).read_bytes()
+        for case, content in cases.items():
+            write(name, content)(tree)
+            faults = icons.png_faults if name == "icon.png" else icons.svg_faults
+            messages = [*faults((tree / name).read_bytes())]
+            assert len(messages) == 1, (case, messages)
+            assert SAYS_WHAT_TO_DO.search(messages[0]), messages
+        assert rules(check.check(tree)) == [("icon", name)]
+        write(name, whole)(tree)
+
+
+def test_pictures_and_drawings_of_other_kinds_are_left_alone():
+    rich = '<use href="#a"/><path fill="url( \'#a\')"/><image href="data:image/png;base64,AA=="/>'
+    for good in (svg(rich), "\ufeff<?xml version='1.0' encoding='utf-8'?>" + svg()):
+        assert [*icons.svg_faults(good.encode())] == []
+    noted = png(64, 64, 0, chunk(b"tEXt", b"Author\0x"), chunk(b"pHYs", bytes(9)))
+    for good in (noted, png(64, 64, interlaced=1)):
+        assert [*icons.png_faults(good)] == []
 
 
 def test_every_name_of_a_secret_is_found(tree):
