@@ -20,11 +20,10 @@ from packaging.utils import canonicalize_name
 
 from connector_runtime import archive
 from connector_runtime.schema import Schema, reference_engine
-from connector_runtime.schema import place as write_place
 
 from . import bizc, icons, imports, listing, package
 from .changelog import changelog_date
-from .findings import TIERS, Finding, fault
+from .findings import TIERS, Finding, fault, of_schema, plain_place
 
 _VERSION = re.compile(  # semver.org, without build metadata: a package's name could not carry it
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -69,6 +68,23 @@ _LEFTOVERS = {
 _UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid", "icon"}
 _UNREADABLE |= {"schema-strict", "field-description", "field-example"}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# What the texts of connector.json that have a pattern must be, in words.
+_WORD = "lower-case letters and digits, a letter first, with _ between words"
+FORMS = {
+    "guid": "a GUID in lower case, such as 01234567-89ab-4cde-8f01-23456789abcd",
+    "name": f"{_WORD}, as in twilio",
+    "parameters.name": "letters, digits and _, a letter first, as in accountId",
+    "options.name": "letters, digits and _, a letter first, as in timeoutSeconds",
+    "actions.name": f"{_WORD}, as in send_sms",
+    "auth": f"a folder's name: {_WORD}",
+    "version": "a semantic version, such as 1.0.0",
+    "homepage": "an address that begins with https:// and has no spaces",
+    "documentation": "an address that begins with https:// and has no spaces",
+    "icon": "the name of a PNG: lower-case letters, digits, - and _, then .png",
+    "handler": "a module among the actions, such as actions/send_sms.py",
+    "input": "a schema's name, such as schemas/send_sms.input.json",
+    "output": "a schema's name, such as schemas/send_sms.output.json",
+}
 _WORDS = {"title", "description", "$comment", "examples", "x-mustBe", "default"}  # judge nothing
 _LISTED_CHARACTERS = 160
 
@@ -141,13 +157,19 @@ def _json(tree: Tree) -> Iterator[Finding]:
             return dict(pairs)
 
         try:
-            tree.documents[name] = json.loads(
+            document = json.loads(
                 content.decode("utf-8"), object_pairs_hook=unique, parse_constant=_refuse_constant
             )
         except UnicodeDecodeError:
             continue  # `_texts` reports it
         except (ValueError, RecursionError) as error:
             yield fault("json", name, "", f"it is not valid JSON ({error}): correct it")
+            continue
+        # Half a character, a number beyond all bounds or a nest of lists breaks what goes by it.
+        faults = [*of_schema("json", name, Schema({}), document)]
+        yield from faults
+        if not faults:
+            tree.documents[name] = document
         for key in twice:
             yield fault("json-duplicate-key", name, key, "the key stands twice: keep one")
 
@@ -302,9 +324,8 @@ def _manifest(tree: Tree) -> Iterator[Finding]:
     name = "connector.json"
     own = Path(archive.__file__).with_name("manifest.json")
     schema = Schema(json.loads(own.read_bytes()))
-    problems = schema.problems(tree.manifest)
-    for problem in problems:
-        yield fault("manifest", name, "", problem)
+    problems = [*of_schema("manifest", name, schema, tree.manifest, FORMS)]
+    yield from problems
     copy = tree.files.get("schemas/manifest.json")
     if copy != tree.files.get("connector_runtime/manifest.json"):
         message = "it differs from connector_runtime/manifest.json: make them the same"
@@ -420,7 +441,7 @@ def _inside(schema: Any, key: str) -> dict[str, Any]:
 
 
 def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -> Iterator[Finding]:
-    where = write_place(path).strip("'") if path else ""
+    where = plain_place(path)
     if not path and schema.get("$schema") != _DIALECT:
         message = f"it must say which JSON Schema it is: give it '$schema': '{_DIALECT}'"
         yield fault("schema-strict", name, "$schema", message)
@@ -437,9 +458,9 @@ def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -
         for key, field in schema.get("properties", {}).items():
             if not isinstance(field, dict) or "type" not in field:
                 message = "a field must be an object that says its 'type'"
-                yield fault("schema-strict", name, write_place((*path, key)).strip("'"), message)
+                yield fault("schema-strict", name, plain_place((*path, key)), message)
                 continue
-            yield from _field(name, write_place((*path, key)).strip("'"), field)
+            yield from _field(name, plain_place((*path, key)), field)
             yield from _strict(name, (*path, key), field)
     if isinstance(schema.get("items"), dict):
         yield from _strict(name, (*path, 0), schema["items"])
@@ -510,7 +531,7 @@ def _secrets(tree: Tree) -> Iterator[Finding]:
                         "its name says that it is a secret, and an input is kept by the process: "
                         "make it a parameter with 'secret': true"
                     )
-                yield fault("secret-plain", file, write_place(place).strip("'"), message)
+                yield fault("secret-plain", file, plain_place(place), message)
 
 
 def _names(path: tuple[str | int, ...], schema: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from connector_runtime.schema import Fault, Schema
+from connector_runtime.schema import place as write_place
 
 TIERS = ("error", "warning", "advice")  # an error stops the build
 
@@ -77,5 +81,38 @@ class Finding(NamedTuple):
 
 
 def fault(rule: str, file: str, place: str, message: str) -> Finding:
-    """Return a finding, in the tier of its rule."""
-    return Finding(RULES[rule], rule, file, place, message)
+    """Return a finding, in the tier of its rule, that can be printed whatever a name in it is."""
+    written = (each.encode("utf-8", "backslashreplace").decode() for each in (file, place, message))
+    return Finding(RULES[rule], rule, *written)
+
+
+def plain_place(path: tuple[str | int, ...]) -> str:
+    """Write a path in a document as findings show it: without quotes, "" for the whole."""
+    return write_place(path).strip("'") if path else ""
+
+
+def of_schema(
+    rule: str, file: str, schema: Schema, document: Any, forms: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Find where a document breaks its schema; `forms` says what the texts with a pattern are."""
+    for each, said in zip(schema.faults(document), schema.problems(document), strict=True):
+        about = said.removeprefix(write_place(each.path)).strip()
+        yield fault(rule, file, plain_place(each.path), _to_do(each, about, forms or {}))
+
+
+def _to_do(each: Fault, about: str, forms: Mapping[str, str]) -> str:
+    limit = each.subschema.get(each.keyword)
+    words = {
+        "required": "it is required: add it",
+        "additionalProperties": f"it {about}: correct it or take it out",
+        "minLength": f"it must have at least {limit} letter: say it",
+        "minItems": f"it must have at least {limit} entry: add it",
+        "uniqueItems": "an entry stands twice in it: keep one",
+        "surrogate": f"it {about}: correct it",
+        "depth": f"it {about}: make it flatter",
+    }
+    if each.keyword == "pattern" and "x-mustBe" not in each.subschema:
+        steps = [str(step) for step in each.path if isinstance(step, str)]
+        form = forms.get(".".join(steps), forms.get(steps[-1] if steps else ""))
+        return f"it must be {form or each.subschema.get('description', 'of another form')}"
+    return words.get(each.keyword, f"it {about}")

@@ -24,13 +24,15 @@ from connector_runtime.schema import Schema
 
 from .bizc import kind_of
 from .changelog import changelog_date
-from .findings import Finding, fault
+from .findings import Finding, fault, of_schema, plain_place
 from .package import text_bytes
 
 LANGUAGES = ("en", "es")
 WRITTEN = "en"  # the language of the manifest and the schemas
 # What a text may hold in braces, filled in by the template.
-_BLANKS = {"title": {"name"}, "using.many": {"count"}, "labels.default": {"value"}}
+_BLANKS = {"title": {"name"}, "labels.default": {"value"}}
+_BLANKS |= {"using.one": set(), "using.many": {"count"}}
+_TELLING_WORDS = 4  # fewer, such as "SMS", may be the same in two languages
 _HERE = Path(__file__).parent
 
 
@@ -79,15 +81,36 @@ def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
 
 
 def _texts(root: Path, code: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((root / "listing" / f"{code}.yaml").read_text("utf-8"))
+    text = (root / "listing" / f"{code}.yaml").read_text("utf-8")
+    found: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
     return found
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but for a key that stands twice, of which that one keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                raise yaml.constructor.ConstructorError(
+                    problem="a key that stands twice", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _updated(root: Path, manifest: Mapping[str, Any]) -> str | None:
     return changelog_date((root / "CHANGELOG.md").read_text("utf-8"), manifest["version"])
 
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+class _Markdown(MarkdownIt):
+    """Markdown of which nothing is fetched: no pictures, and only links to https pages."""
+
+    def validateLink(self, url: str) -> bool:
+        return url.startswith("https://")
+
+
+_MARKDOWN = _Markdown("commonmark", {"html": False}).disable("image")
 
 
 def _markdown(text: str) -> Markup:
@@ -248,6 +271,7 @@ def check(root: Path) -> Iterator[Finding]:
     manifest = json.loads((root / "connector.json").read_bytes())
     schema = Schema(json.loads((_HERE / "texts.json").read_bytes()))
     said = set(_said(root, manifest))
+    usable: dict[str, dict[str, Any]] = {}
     for code in LANGUAGES:
         file = f"listing/{code}.yaml"
         try:
@@ -258,18 +282,63 @@ def check(root: Path) -> Iterator[Finding]:
         except yaml.YAMLError as error:
             yield fault("text-form", file, "", f"it is no YAML ({_line(error)}): mend it")
             continue
-        problems = schema.problems(texts)
-        for problem in problems:
-            yield fault("text-form", file, "", problem)
+        except RecursionError:
+            yield fault("text-form", file, "", "it is nested too deeply: make it flatter")
+            continue
+        except (ValueError, TypeError, LookupError, AttributeError):  # 2020-99-99, !!bool maybe
+            message = "it holds a date, number or tag that can't be read: put such texts in quotes"
+            yield fault("text-form", file, "", message)
+            continue
+        problems = [*of_schema("text-form", file, schema, texts)]
+        yield from problems
         if not problems:
+            usable[code] = texts
             yield from _notes(file, texts, manifest)
             yield from _blanks(file, texts)
+            yield from _rendered(file, texts)
             yield from _translations(file, code, texts, said)
+    for code in usable.keys() - {WRITTEN} if WRITTEN in usable else ():
+        yield from _alike(f"listing/{code}.yaml", usable[code], usable[WRITTEN])
 
 
 def _line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}" if mark else "a character that it can't hold"
+    if not mark:
+        return "a character that it can't hold"
+    return (
+        f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'something else is expected'}"
+    )
+
+
+def _strings(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Give place and text of every text."""
+    if isinstance(value, str):
+        yield plain_place(path), value
+    pairs = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else pairs:
+        yield from _strings(inner, (*path, key))
+
+
+def _rendered(file: str, texts: Mapping[str, Any]) -> Iterator[Finding]:
+    for place, text in _strings(texts):
+        if not text.strip():
+            yield fault("text-form", file, place, "it is blank: say it")
+        elif "](" in _plain(text) or "![" in text:
+            message = "a picture, or a link that does not begin with https://: take it out"
+            yield fault("text-form", file, place, message)
+
+
+def _alike(file: str, texts: Mapping[str, Any], english: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find what was forgotten in one of two languages."""
+    for key in ("overview", "before_you_start"):
+        if len(texts[key]) != len(english[key]):
+            message = f"it has {len(texts[key])} entries, in English {len(english[key])}"
+            yield fault("text-form", file, key, f"{message}: make them the same")
+    same = {text for _, text in _strings(english)}
+    own = {key: value for key, value in texts.items() if key != "translations"}
+    for place, text in _strings(own):
+        if text in same and _is_telling(text):
+            yield fault("text-missing", file, place, "it stands here in English: translate it")
 
 
 def _notes(file: str, texts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Finding]:
@@ -303,12 +372,14 @@ def _blanks(file: str, texts: Mapping[str, Any]) -> Iterator[Finding]:
         for key in place.split("."):
             text = text[key]
         try:
-            found = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+            parts = [each for each in string.Formatter().parse(text) if each[1] is not None]
+            found = {name if not (how or kind) else "?" for _, name, how, kind in parts}
         except ValueError:
             found = {"?"}
         if found != wanted:
             names = ", ".join(f"{{{name}}}" for name in sorted(wanted))
-            yield fault("text-form", file, place, f"it must hold {names} and no other")
+            held = f"{names} and no other" if wanted else "nothing in braces"
+            yield fault("text-form", file, place, f"it must hold {held}")
 
 
 def _translations(
@@ -318,12 +389,22 @@ def _translations(
     for text in sorted(set(listed) - said if code != WRITTEN else set(listed)):
         message = "nothing in connector.json and the schemas says this any more: take it out"
         yield fault("text-stale", file, f"translations: {_short(text)}", message)
+    for entry in texts.get("translations", ()):
+        plain = " ".join(entry["of"].split())
+        if " ".join(entry["is"].split()) == plain and _is_telling(plain):
+            message = "its translation is the English text: translate it"
+            yield fault("text-missing", file, f"translations: {_short(plain)}", message)
     for text in sorted({each for each in listed if listed.count(each) > 1}):
         message = "it is translated twice: keep one"
         yield fault("text-stale", file, f"translations: {_short(text)}", message)
     for text in sorted(said - set(listed)) if code != WRITTEN else ():
         message = "it is not translated: add it"
         yield fault("text-missing", file, f"translations: {_short(text)}", message)
+
+
+def _is_telling(text: str) -> bool:
+    """Tell whether no two languages would say it alike: it is more than names and codes."""
+    return sum(not word.isupper() for word in text.split()) >= _TELLING_WORDS
 
 
 def _short(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from connector_build import check, findings, icons
 from connector_build.findings import Finding
 from connector_runtime import archive
+from connector_runtime.schema import Schema
 from tests.conftest import ROOT
 from tests.packaging.conftest import edit_json, edit_text, put
 
@@ -24,9 +25,8 @@ MESSAGE = "properties.messages.items"
 PLANTED = "auth/planted.py"
 HEX = "0123456789abcdef"
 SAYS_WHAT_TO_DO = re.compile(
-    r"(^|: |, or |, and )(add|call|correct|declare|do|end|export|give|keep|leave|make|mend|move"
-    r"|rename|save|say|settle|shorten|take|use|write)\b|\b(must|needs|is required|will do)\b"
-    r"|is not known|breaks the rule"
+    r"(^|: |, or |, and | or )(add|call|correct|declare|do|end|export|give|keep|leave|make|mend"
+    r"|move|rename|save|say|settle|shorten|take|use|write)\b|\b(must|needs|will do)\b"
 )
 
 
@@ -221,15 +221,36 @@ FAULTS = {
     "json: byte order mark": ("auth/x.json", "", write("auth/x.json", b"\xef\xbb\xbf{}")),
     "json: NaN": ("auth/x.json", "", write("auth/x.json", '{"x": [NaN]}')),
     "json: infinity": ("auth/x.json", "", write("auth/x.json", '{"x": -Infinity}')),
+    "json: half a character": (
+        LOOK_UP, "title", replace(LOOK_UP, '"title": "', r'"title": "\ud800'),
+    ),
+    "json: half a character in a name": (
+        "auth/hints.json", "(name)", write("auth/hints.json", r'{"\ud800": 1}'),
+    ),
+    "json: number beyond all bounds": ("auth/x.json", "[0]", write("auth/x.json", "[1e999]")),
+    "json: nested 400 deep": (
+        LOOK_UP, "not." * 19 + "not.",
+        replace(LOOK_UP, '"title"', '"not": ' + '{"not":' * 400 + "{}" + "}" * 400 + ', "title"'),
+    ),
+    "json: nested 20000 deep": ("auth/x.json", "", write("auth/x.json", "[" * 20_000)),
     "json: nested too deeply": ("auth/x.json", "", write("auth/x.json", "[" * 100_000)),
     "json-duplicate-key: at the top": ("auth/x.json", "a", write("auth/x.json", '{"a":1,"a":1}')),
     "json-duplicate-key: below": (
         "auth/x.json", "b", write("auth/x.json", '{"a": [{"b": 1, "c": 2, "b": 3, "b": 4}]}'),
     ),
-    "manifest: unknown key": ("connector.json", "", manifest("licence", "MIT")),
-    "manifest: missing key": ("connector.json", "", manifest("guid")),
-    "manifest: wrong type": ("connector.json", "", manifest("parameters.0.required", "no")),
-    "manifest: wrong version": ("connector.json", "", manifest("version", "1.0")),
+    "manifest: unknown key": ("connector.json", "licence", manifest("licence", "MIT")),
+    "manifest: missing key": ("connector.json", "guid", manifest("guid")),
+    "manifest: wrong type": (
+        "connector.json", "parameters[0].required", manifest("parameters.0.required", "no")),
+    "manifest: wrong version": ("connector.json", "version", manifest("version", "1.0")),
+    "manifest: empty": ("connector.json", "author", manifest("author", "")),
+    "manifest: empty list": ("connector.json", "categories", manifest("categories", [])),
+    "manifest: other choice": (
+        "connector.json", "actions[0].effect", manifest("actions.0.effect", "send"),
+    ),
+    "manifest: twice in a list": (
+        "connector.json", "categories", manifest("categories", ["SMS", "SMS"]),
+    ),
     "manifest: a list": ("connector.json", "", write("connector.json", "[1]")),
     "manifest-schema-copy: differs": (
         "schemas/manifest.json", "", append("schemas/manifest.json", b"\n"),
@@ -825,7 +846,27 @@ def test_a_manifest_that_breaks_its_schema_hides_only_what_goes_by_it(tree):
         ("manifest", "connector.json"),
         ("manifest-schema-copy", "schemas/manifest.json"),
     ]
-    assert "'guid'" in found[1].message + found[2].message
+    assert [each.place for each in found[1:3]] == ["guid", "parameters[3].secret"]
+
+
+def test_a_pattern_of_the_manifest_is_told_in_words():
+    document = json.loads((ROOT / "schemas" / "manifest.json").read_text("utf-8"))
+    example = json.loads((ROOT / "connector.json").read_text("utf-8"))
+
+    def spoil(properties, value):
+        for key, field in properties.items():
+            if "pattern" in field:
+                value[key] = "?" * 20
+                yield key
+            elif "items" in field:
+                for inner in value[key] if "properties" in field["items"] else ():
+                    yield from spoil(field["items"]["properties"], inner)
+
+    spoilt = [*spoil(document["properties"], example)]
+    found = [*findings.of_schema("manifest", "x", Schema(document), example, check.FORMS)]
+    assert len(found) == len(spoilt) > 20
+    for each in found:
+        assert each.message.removeprefix("it must be ") in check.FORMS.values()
 
 
 def test_a_handler_that_is_no_text_is_reported_by_both_rules(tree):

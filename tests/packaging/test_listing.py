@@ -221,14 +221,33 @@ def test_missing_language_is_found(tree, code):
 @pytest.mark.parametrize(
     ("code", "old", "new", "said"),
     [
-        ("en", "  options: Options\n", "", "'labels.options' is required"),
-        ("es", "  options: Opciones\n", "  options: ''\n", "labels.options"),
-        ("es", "overview:\n", "overveiw: x\noverview:\n", "overveiw"),
+        ("en", "  options: Options\n", "", "labels.options: it is required: add it"),
+        ("es", "  options: Opciones\n", "  options: ''\n", "labels.options: it must have"),
+        ("es", "overview:\n", "overveiw: x\noverview:\n", "(did you mean 'overview'?): correct"),
         ("en", "overview:\n", "overview: [\n", "no YAML (line"),
         ("en", '"The connector has {count} actions."', '"Three actions."', "{count}"),
         ("es", '"{value} si no se indica otro"', '"{value} {"', "{value}"),
+        ("es", "  one: El conector", "  one: El {count}", "using.one: it must hold nothing in"),
+        *(
+            ("es", "Conector de {name}:", f"Conector de {blank}:", "title: it must hold {name} and")
+            for blank in ("{name!x}", "{name!r}", "{name:>q}", "{name:{name}}", "{name.foo}", "{}")
+        ),
+        ("es", "  optional: opcional\n", "  optional: ' '\n", "labels.optional: it is blank"),
+        ("es", "  optional: opcional\n", "  optional: 5\n", "it must be text: put it in quotes"),
+        ("es", "  optional: opcional\n", "  optional: 2020-02-03\n", "labels.optional: it must be"),
+        ("es", "  optional: opcional\n", "  optional: 2020-99-99\n", "put such texts in quotes"),
+        ("es", "  optional: opcional\n", "  optional: !!bool x\n", "put such texts in quotes"),
+        ("es", "title:", "title: Otro {name}\ntitle:", "line 4: a key that stands twice"),
+        ("es", "overview:\n", f"overview: {'[' * 20_000}\n", "it is nested too deeply"),
+        ("es", "[Twilio](https:", "[Twilio](http:", "overview[0]: a picture, or a link"),
+        ("es", "[Twilio](https:", "![Twilio](https:", "overview[0]: a picture, or a link"),
+        (
+            "es",
+            "before_you_start:\n",
+            "before_you_start:\n  - Uno más.\n",
+            "before_you_start: it has 7 entries, in English 6",
+        ),
     ],
-    ids=["missing", "empty", "unknown", "no-yaml", "blank", "brace"],
 )
 def test_texts_of_another_form_are_found(tree, code, old, new, said):
     edit_text(tree / "listing" / f"{code}.yaml", old, new)
@@ -249,6 +268,31 @@ def test_description_that_is_not_translated_is_found_and_so_is_the_old_one(tree)
         ("text-stale", "listing/es.yaml", "translations: Sends an SMS."),
         ("text-missing", "listing/es.yaml", "translations: Sends one."),
     ]
+
+
+def test_what_was_left_in_english_is_found(tree):
+    edit_text(tree / "listing" / "es.yaml", "is: Envía un SMS.", "is: Sends an SMS.")  # too short
+    english = "The price is known once Twilio has billed the SMS, usually when it has been sent."
+    spanish = (tree / "listing" / "es.yaml").read_text("utf-8")
+    note = spanish.partition("  get_sms_information: >-\n")[2].splitlines()[0].strip()
+    edit_text(tree / "listing" / "es.yaml", note, english)
+    said = "The Account SID from the Live credentials section of the Twilio console."
+    put_in = "El Account SID de la sección Live credentials de la consola de Twilio."
+    edit_text(tree / "listing" / "es.yaml", put_in, said)
+    assert found(tree) == [
+        ("text-missing", "listing/es.yaml", "notes.get_sms_information"),
+        ("text-missing", "listing/es.yaml", f"translations: {said[:59]}…"),
+    ]
+
+
+def test_pictures_and_other_links_are_shown_and_not_obeyed(tree):
+    links = "![Open](https://x.test/a.png) [an](http://x.test/) [account](javascript:a) <data:a>"
+    edit_text(tree / "listing" / "en.yaml", "Open an account", links)
+    text = page(listing.listing(tree, NAME, CONTENT), "en")
+    assert '<img src="https' not in text
+    outline = Outline(text)
+    assert [link for link in outline.links if "x.test" in link] == ["https://x.test/a.png"]
+    assert not any(link.startswith(("http:", "javascript:", "data:")) for link in outline.links)
 
 
 def test_text_that_is_translated_twice_is_found(tree):
