@@ -498,6 +498,8 @@ def _field(name: str, place: str, field: Mapping[str, Any]) -> Iterator[Finding]
 def _globals(tree: Tree) -> Iterator[Finding]:
     parameters = {entry["name"]: entry for entry in tree.manifest["parameters"]}
     for number, action in enumerate(tree.manifest["actions"]):
+        if action["input"] in tree.files and action["input"] not in tree.documents:
+            continue  # `_json` or `_texts` reports it
         fields = _inside(tree.documents.get(action["input"]), "properties")
         for name in action["globals"]:
             place = f"actions[{number}].globals"

@@ -108,6 +108,7 @@ def _to_do(each: Fault, about: str, forms: Mapping[str, str]) -> str:
         "minLength": f"it must have at least {limit} letter: say it",
         "minItems": f"it must have at least {limit} entry: add it",
         "uniqueItems": "an entry stands twice in it: keep one",
+        "json": "it is read as a date or another kind of value: put it in quotes",
         "surrogate": f"it {about}: correct it",
         "depth": f"it {about}: make it flatter",
     }

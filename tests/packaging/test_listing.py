@@ -234,7 +234,12 @@ def test_missing_language_is_found(tree, code):
         ),
         ("es", "  optional: opcional\n", "  optional: ' '\n", "labels.optional: it is blank"),
         ("es", "  optional: opcional\n", "  optional: 5\n", "it must be text: put it in quotes"),
-        ("es", "  optional: opcional\n", "  optional: 2020-02-03\n", "labels.optional: it must be"),
+        (
+            "es",
+            "  optional: opcional\n",
+            "  optional: 2020-02-03\n",
+            "optional: it is read as a date",
+        ),
         ("es", "  optional: opcional\n", "  optional: 2020-99-99\n", "put such texts in quotes"),
         ("es", "  optional: opcional\n", "  optional: !!bool x\n", "put such texts in quotes"),
         ("es", "title:", "title: Otro {name}\ntitle:", "line 4: a key that stands twice"),
