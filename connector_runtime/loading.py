@@ -73,6 +73,12 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
         for entry in manifest["actions"]
         for name in (entry["input"], entry["output"])
     }
+    try:
+        settings = Schema(settings_schema(manifest))
+    except ValueError as error:
+        raise InvalidPackage(
+            "connector.json: a 'pattern' of its parameters and options is no regular expression."
+        ) from error
     for entry in manifest["actions"]:
         read(entry["handler"])
     namespace, forget = _namespace(manifest["name"], root, files)
@@ -99,7 +105,7 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
     except BaseException:
         forget()
         raise
-    connector = Connector(manifest, actions, auth, Schema(settings_schema(manifest)))
+    connector = Connector(manifest, actions, auth, settings)
     weakref.finalize(connector, forget)
     return connector
 

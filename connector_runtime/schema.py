@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 Path = tuple[str | int, ...]
 _TYPES = {
@@ -22,6 +22,7 @@ _TYPES = {
     "null": "null",
 }
 _DEEPEST = 64
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Engine(NamedTuple):
@@ -35,7 +36,8 @@ def fast_engine(document: dict[str, Any]) -> Engine:
     """Validate with jsonschema-rs; raise ImportError without it, ValueError for a bad schema."""
     import jsonschema_rs
 
-    validator = jsonschema_rs.Draft202012Validator(document)
+    # Its own retriever fetches http and reads files.
+    validator = jsonschema_rs.Draft202012Validator(document, retriever=_no_retriever)
 
     def accepts(value: Any) -> bool:
         try:
@@ -50,15 +52,23 @@ def fast_engine(document: dict[str, Any]) -> Engine:
     return Engine(accepts, faults)
 
 
+def _no_retriever(address: str) -> NoReturn:
+    raise LookupError(address)
+
+
 def reference_engine(document: dict[str, Any]) -> Engine:
     """Validate with jsonschema; raise ValueError for a bad schema."""
     import jsonschema
+    import referencing
 
     try:
         jsonschema.Draft202012Validator.check_schema(document)
     except jsonschema.SchemaError as error:
         raise ValueError(error.message) from error
-    validator = jsonschema.Draft202012Validator(document)
+    except (RecursionError, OverflowError) as error:  # as `re` takes a pattern too deep, or too far
+        raise ValueError(f"a pattern is beyond reason ({error})") from error
+    # Left to itself, it fetches what a reference names.
+    validator = jsonschema.Draft202012Validator(document, registry=referencing.Registry())
 
     def accepts(value: Any) -> bool:
         return not any(True for _ in _not_json(value)) and validator.is_valid(value)
@@ -77,14 +87,45 @@ def _default_engine(document: dict[str, Any]) -> Engine:
         return reference_engine(document)
 
 
+def _check_alone(document: dict[str, Any]) -> None:
+    """Raise ValueError for a schema that names what is outside it, or that no JSON text holds.
+
+    Only text is a keyword's value here: a property of one of these names has a schema instead.
+    """
+    for fault in _not_json(document):
+        raise ValueError(_words(*fault))
+    for part in _objects(document):
+        for keyword in ("$ref", "$dynamicRef"):
+            if isinstance(part.get(keyword), str) and not part[keyword].startswith("#"):
+                raise ValueError(f"'{keyword}' must begin with '#': a schema is whole in itself")
+        if isinstance(part.get("$id"), str):
+            raise ValueError("'$id' is not taken: references would go by it")
+        if isinstance(part.get("$schema"), str) and part["$schema"] != _DIALECT:
+            raise ValueError(f"'$schema' must be {_DIALECT}")
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        yield from _objects(item)
+
+
 class Schema:
-    """A compiled JSON Schema (2020-12). Raise ValueError when the schema itself is wrong."""
+    """A compiled JSON Schema (2020-12). Raise ValueError when the schema itself is wrong.
+
+    It must be whole in itself: nothing that it names is ever fetched or read.
+    """
 
     def __init__(
         self,
         document: dict[str, Any],
         engine: Callable[[dict[str, Any]], Engine] = _default_engine,
     ) -> None:
+        _check_alone(document)
         self.document = document
         self._engine = engine(document)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import stat
 import sys
 import warnings
@@ -41,12 +42,13 @@ def refuses(tmp_path):
 
 
 def refuses_file(path, expected, **options):
-    before = set(sys.modules)
+    before, finders = set(sys.modules), list(sys.meta_path)
     with pytest.raises(errors.InvalidPackage) as caught:
         load(path, **options)
     assert expected in str(caught.value)
     assert not hasattr(sys, "hostile_code_ran")
     assert {n for n in set(sys.modules) - before if n.startswith("connector_twilio")} == set()
+    assert sys.meta_path == finders
 
 
 def hashed(files):
@@ -175,6 +177,26 @@ def test_a_handler_that_is_not_there(files, refuses):
     del files["actions/send_sms.py"]
     files["auth/__init__.py"] = TRAP
     refuses(hashed(files), "actions/send_sms.py: it is not in the package")
+
+
+@pytest.mark.parametrize("pattern", ["(", "(" * 500 + ")" * 500])
+@pytest.mark.parametrize("listing", ["parameters", "options"])
+def test_a_bad_pattern_of_a_setting_is_refused_before_anything_runs(
+    files, refuses, listing, pattern
+):
+    manifest = json.loads(files["connector.json"])
+    manifest[listing][0]["pattern"] = pattern
+    files["connector.json"] = json.dumps(manifest).encode()
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "a 'pattern' of its parameters and options")
+
+
+def test_a_schema_that_names_a_file_outside_the_package(files, refuses, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    schema = {"properties": {"a": {"$ref": (tmp_path / "other.json").as_uri()}}}
+    files["schemas/send_sms.input.json"] = json.dumps(schema).encode()
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "schemas/send_sms.input.json: it is not a valid JSON Schema")
 
 
 def test_another_file_than_the_one_asked_for(package):

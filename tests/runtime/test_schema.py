@@ -1,4 +1,6 @@
+import http.server
 import json
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -69,6 +71,95 @@ def test_both_validators_give_the_same_verdict_and_the_same_paths(name, data):
 def test_a_wrong_schema_is_refused(engine):
     with pytest.raises(ValueError, match="nonsense"):
         Schema({"type": "nonsense", "properties": {}}, engine)
+
+
+@pytest.fixture
+def watched():
+    """The address of a server that must see no request, and the paths that it saw."""
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", seen
+        server.shutdown()
+
+
+OUTSIDE = {
+    "reference": lambda to: {"properties": {"a": {"$ref": to}}},
+    "reference in a list": lambda to: {"properties": {}, "allOf": [{"$ref": to}]},
+    "dynamic reference": lambda to: {"properties": {"a": {"$dynamicRef": to}}},
+    "dialect": lambda to: {"$schema": to, "properties": {}},
+    "identity": lambda to: {"$id": to, "properties": {"a": {"$ref": "other"}}},
+    "identity of a part": lambda to: {"properties": {"a": {"$id": to, "$ref": "#/b"}}},
+}
+
+
+@pytest.mark.parametrize("engine", [fast_engine, reference_engine])
+@pytest.mark.parametrize("document", OUTSIDE.values(), ids=OUTSIDE)
+def test_a_schema_that_names_what_is_outside_it_is_refused_and_nothing_is_fetched(
+    engine, document, watched, tmp_path
+):
+    address, seen = watched
+    (tmp_path / "other").write_text("{}")
+    for to in (address, f"{tmp_path.as_uri()}/other", "relative.json"):
+        with pytest.raises(ValueError, match=r"\$(ref|dynamicRef|schema|id)"):
+            Schema(document(to), engine)
+    assert seen == []
+
+
+@pytest.mark.parametrize("engine", [fast_engine, reference_engine])
+def test_a_validator_by_itself_fetches_nothing_either(engine, watched, tmp_path):
+    address, seen = watched
+    (tmp_path / "other").write_text("{}")
+    for to in (address, f"{tmp_path.as_uri()}/other"):
+        with pytest.raises(Exception, match=r"(?i)unresolvable|not present"):
+            engine({"properties": {"a": {"$ref": to}}}).accepts({"a": 1})
+    assert seen == []
+
+
+@pytest.mark.parametrize("engine", [fast_engine, reference_engine])
+def test_references_inside_a_schema_and_properties_named_like_keywords_work(engine):
+    schema = Schema(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": {"text": {"$anchor": "text", "type": "string"}},
+            "properties": {
+                "$ref": {"$ref": "#/$defs/text"},
+                "$id": {"$ref": "#text"},
+                "$schema": {"$dynamicRef": "#text"},
+            },
+        },
+        engine,
+    )
+    assert schema.problems({"$ref": "x", "$id": "x", "$schema": "x"}) == []
+    assert not any(schema.accepts({name: 1}) for name in ("$ref", "$id", "$schema"))
+
+
+BEYOND = {
+    "deep pattern": {"properties": {"a": {"pattern": "(" * 100_000 + ")" * 100_000}}},
+    "far pattern": {"properties": {"a": {"pattern": f"a{{{9**30}}}"}}},
+    "wrong pattern": {"properties": {"a": {"pattern": "("}}},
+    "not finite": {"properties": {"a": {"default": float("inf")}}},
+    "surrogate": {"properties": {"\ud800": {}}},
+    "deep": json.loads('{"properties":{"a":' + '{"not":' * 900 + "{}" + "}" * 902),
+}
+
+
+@pytest.mark.parametrize("engine", [fast_engine, reference_engine])
+@pytest.mark.parametrize("document", BEYOND.values(), ids=BEYOND)
+def test_a_schema_beyond_reason_is_a_value_error_and_nothing_else(engine, document):
+    with pytest.raises(ValueError):  # noqa: PT011 -- the validators' own words differ
+        Schema(document, engine)
 
 
 HOSTILE = {
