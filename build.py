@@ -195,7 +195,7 @@ def _sign(key: Path, target: Path) -> bytes:
 def _verify(target: Path, files: Mapping[str, bytes], digest: str, public: bytes | None) -> None:
     """Read the package back as an engine would, then run it in a process of its own."""
     try:
-        if archive.read(target, digest, [public] if public else ()) != files:
+        if archive.read(target, digest, [public] if public else None) != files:
             raise Refused("the package does not hold what was put into it.")
     except InvalidPackage as error:
         raise Refused(str(error)) from error

@@ -13,10 +13,10 @@ import io
 import os
 import re
 import stat
+import struct
 import sys
 import types
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,40 +32,38 @@ ALLOWED = re.compile(
     r"|requirements\.txt|MANIFEST\.sha256|schemas/[a-z][a-z0-9_]*(\.input|\.output)?\.json"
     r"|(actions|auth|connector_runtime)/[a-z_][a-z0-9_]*\.(py|json)"
 )
+_DOS_NO_FILE = 0x18  # a volume's label, a folder
+_FLAGS = 0x0806  # how hard deflate tried, and that the name is UTF-8
+_SIGNATURE_BYTES = 64
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
 def read(
-    path: Path, sha256: str | None = None, trusted_keys: Sequence[str | bytes] = ()
+    path: Path, sha256: str | None = None, trusted_keys: Sequence[str | bytes] | None = None
 ) -> dict[str, bytes]:
     """Return a package's files by name, once all that can be checked holds.
 
     `sha256` is the whole file's, in hexadecimal. With `trusted_keys` (Ed25519 public keys, PEM or
-    32 raw bytes) the file beside it, named with `.sig` added, must be a signature by one of them.
-    Raise InvalidPackage.
+    32 raw bytes) the file beside it, named with `.sig` added, must be a signature by one of them;
+    an empty list trusts nobody. Raise InvalidPackage.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InvalidPackage(f"{path.name}: it is larger than {MOST_BYTES} bytes.")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InvalidPackage(f"{path.name}: it can't be read ({error.strerror}).") from error
+    if len(content) > MOST_BYTES:
+        raise InvalidPackage(f"{path.name}: it is larger than {MOST_BYTES} bytes.")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256.strip().lower():
         raise InvalidPackage(f"{path.name}: its SHA-256 is not the one that was asked for.")
-    if trusted_keys:
+    if trusted_keys is not None:
         _verify(path, content, trusted_keys)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
-            files = _members(path.name, package)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        OSError,
-    ) as error:
+            files = _members(path.name, package, content)
+    except InvalidPackage:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds, by no contract, on bytes made for it
         raise InvalidPackage(f"{path.name}: it is no whole ZIP file ({error}).") from error
     _check_hashes(path.name, files)
     return files
@@ -73,7 +71,7 @@ def read(
 
 def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> None:
     try:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as error:
@@ -82,30 +80,35 @@ def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> 
         ) from error
     signature_path = path.with_name(f"{path.name}.sig")
     try:
-        signature = signature_path.read_bytes()
+        with signature_path.open("rb") as file:
+            signature = file.read(_SIGNATURE_BYTES + 1)  # one more shows that it is too long
     except OSError as error:
         raise InvalidPackage(f"{path.name}: it is not signed ({signature_path.name}).") from error
+    unusable = False
     for given in trusted_keys:
-        raw = given.encode() if isinstance(given, str) else given
         try:
+            raw = given.encode() if isinstance(given, str) else given
             key = (
                 Ed25519PublicKey.from_public_bytes(raw)
                 if len(raw) == 32
                 else load_pem_public_key(raw)
             )
-        except ValueError as error:
-            raise InvalidPackage("trusted_keys: a key is no Ed25519 public key.") from error
+        except (ValueError, UnsupportedAlgorithm):
+            key = None
         if not isinstance(key, Ed25519PublicKey):
-            raise InvalidPackage("trusted_keys: a key is no Ed25519 public key.")
+            unusable = True  # said below, unless another key is the right one
+            continue
         try:
             key.verify(signature, content)
         except InvalidSignature:
             continue
         return
+    if unusable:
+        raise InvalidPackage("trusted_keys: a key is no Ed25519 public key.")
     raise InvalidPackage(f"{path.name}: its signature is by none of the trusted keys.")
 
 
-def _members(package_name: str, package: zipfile.ZipFile) -> dict[str, bytes]:
+def _members(package_name: str, package: zipfile.ZipFile, content: bytes) -> dict[str, bytes]:
     members = package.infolist()
     if len(members) > MOST_MEMBERS:
         raise InvalidPackage(f"{package_name}: it has more than {MOST_MEMBERS} members.")
@@ -120,6 +123,9 @@ def _members(package_name: str, package: zipfile.ZipFile) -> dict[str, bytes]:
         if fault:
             raise InvalidPackage(f"{package_name}: {member.orig_filename[:80]!r}: {fault}.")
         seen.add(member.filename.casefold())
+    if not _is_plain(members, content):
+        raise InvalidPackage(f"{package_name}: it is not laid out as a package is.")
+    for member in members:
         with package.open(member) as file:
             files[member.filename] = file.read(MOST_BYTES_OF_A_MEMBER + 1)
         if len(files[member.filename]) != member.file_size:
@@ -127,20 +133,54 @@ def _members(package_name: str, package: zipfile.ZipFile) -> dict[str, bytes]:
     return files
 
 
+def _is_plain(members: Sequence[zipfile.ZipInfo], content: bytes) -> bool:
+    """Tell whether the file is its members, their directory and its end record, and nothing else.
+
+    Each local header must say what the directory says. Otherwise bytes hide before, between and
+    after what is read here, another program reads other members, or a stated size is a lie.
+    """
+    local, end_record = struct.Struct("<4s5H3L2H"), struct.Struct("<4s4H2LH")
+    place = directory = 0
+    for member in members:
+        name = member.filename.encode("ascii")
+        if member.header_offset != place or place + local.size > len(content):
+            return False
+        signature, _, flags, method, _, _, *rest = local.unpack_from(content, place)
+        if (signature, flags, method) != (b"PK\3\4", member.flag_bits, member.compress_type):
+            return False
+        if rest != [member.CRC, member.compress_size, member.file_size, len(name), 0]:
+            return False
+        if not content.startswith(name, place + local.size):
+            return False
+        place += local.size + len(name) + member.compress_size
+        directory += 46 + len(name)  # no extra field and no comment
+    count, end = len(members), len(content) - end_record.size
+    stated = end_record.unpack_from(content, end)
+    return (
+        stated == (b"PK\5\6", 0, 0, count, count, directory, place, 0)
+        and place + directory == end
+        and content[end - 20 : end - 16] != b"PK\6\7"  # ZIP64's: zipfile goes by that one
+    )
+
+
 def _fault(member: zipfile.ZipInfo) -> str | None:
-    name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
+    name, mode = member.orig_filename, member.external_attr >> 16
     if name != member.filename or "\\" in name or "\0" in name:
         return "a backslash or null character in its name"
     if name.startswith("/") or re.match(r"[A-Za-z]:", name):
         return "an absolute name"
     if ".." in name.split("/"):
         return "a name that leaves the package"
-    if kind not in (0, stat.S_IFREG):
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or member.external_attr & _DOS_NO_FILE:
         return "not a regular file"
+    if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
+        return "a mode beyond reading, writing and running"
     if not ALLOWED.fullmatch(name):
         return "a name that a package does not have"
     if member.flag_bits & 0x1:
         return "encrypted"
+    if member.flag_bits & ~_FLAGS:
+        return "a flag that a package does not have"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "a compression other than deflate"
     if member.file_size > MOST_BYTES_OF_A_MEMBER:
@@ -152,7 +192,8 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
 
 def _check_hashes(package_name: str, files: Mapping[str, bytes]) -> None:
     try:
-        lines = files[MANIFEST].decode("ascii").splitlines()
+        # Not splitlines, which takes eight other characters for line ends: sha256sum does not.
+        lines = files[MANIFEST].decode("ascii").removesuffix("\n").split("\n")
     except (KeyError, UnicodeDecodeError) as error:
         raise InvalidPackage(f"{package_name}: it has no readable {MANIFEST}.") from error
     stated = {}

@@ -25,7 +25,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     sha256: str | None = None,
-    trusted_keys: Sequence[str | bytes] = (),
+    trusted_keys: Sequence[str | bytes] | None = None,
 ) -> Connector:
     """Load a connector from its folder or from a package file.
 
@@ -36,7 +36,7 @@ def load(
     """
     root = Path(path).resolve()
     if root.is_dir():
-        if sha256 is not None or trusted_keys:
+        if sha256 is not None or trusted_keys is not None:
             raise InvalidPackage(f"'{path}' is a folder: only a package file can be verified.")
         return _assemble(_folder_reader(root), root, None)
     if not root.is_file():

@@ -1,9 +1,10 @@
 """Packages from strangers: each of these must be refused before anything in it runs."""
 
+import base64
 import hashlib
-import io
 import json
 import stat
+import struct
 import sys
 import warnings
 import zipfile
@@ -209,6 +210,156 @@ def test_a_folder_cannot_be_verified():
     refuses_file(ROOT, "only a package file can be verified", sha256="0" * 64)
 
 
+def local(content, name):
+    return content.index(b"PK\3\4", content.index(name) - 30)
+
+
+def central(content, name):
+    return content.rindex(b"PK\1\2", 0, content.rindex(name))
+
+
+# Where the first of a member's two headers, and its entry in the directory, have a field.
+FIELDS = {
+    "flags": ("<H", 6, 8),
+    "method": ("<H", 8, 10),
+    "crc": ("<L", 14, 16),
+    "packed size": ("<L", 18, 20),
+    "size": ("<L", 22, 24),
+    "name length": ("<H", 26, 28),
+    "extra length": ("<H", 28, 30),
+}
+
+
+def changed(content, name, field, value, *, in_local=False, in_central=False):
+    """Set a field of a member in one or both of the places that state it."""
+    form, local_place, central_place = FIELDS[field]
+    content = bytearray(content)
+    if in_local:
+        struct.pack_into(form, content, local(content, name) + local_place, value)
+    if in_central:
+        struct.pack_into(form, content, central(content, name) + central_place, value)
+    return bytes(content)
+
+
+@pytest.fixture
+def refuses_bytes(tmp_path):
+    def check(content, expected, **options):
+        (tmp_path / "hostile.zip").write_bytes(content)
+        refuses_file(tmp_path / "hostile.zip", expected, **options)
+
+    return check
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_local_header_that_contradicts_the_directory(package, refuses_bytes, field):
+    content = package.read_bytes()
+    for value in (1, 12, 0x2000):
+        refuses_bytes(changed(content, b"auth/__init__.py", field, value, in_local=True), "")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_directory_that_contradicts_a_local_header(package, refuses_bytes, field):
+    content = package.read_bytes()
+    for value in (1, 12, 0x2000):
+        refuses_bytes(changed(content, b"auth/__init__.py", field, value, in_central=True), "")
+
+
+@pytest.mark.parametrize("flag", [0x8, 0x10, 0x20, 0x40, 0x80, 0x1000, 0x2000, 0x8000])
+def test_a_flag_that_a_package_does_not_have(package, refuses_bytes, flag):
+    content = package.read_bytes()
+    content = changed(content, b"auth/__init__.py", "flags", flag, in_local=True, in_central=True)
+    refuses_bytes(content, "a flag that a package does not have")
+
+
+PLAIN = "it is not laid out as a package is"
+
+
+@pytest.mark.parametrize("more", [b"x", b"MZ" * 500, b"PK\3\4" + bytes(26)])
+def test_bytes_before_the_first_member(package, refuses_bytes, more):
+    refuses_bytes(more + package.read_bytes(), PLAIN)
+
+
+@pytest.mark.parametrize("more", [b"x", b"x" * 100, b"PK\5\6" + bytes(17)])
+def test_bytes_after_the_end_record(package, refuses_bytes, more):
+    refuses_bytes(package.read_bytes() + more, "")
+
+
+def test_a_comment_on_the_package_or_on_a_member(files, refuses, package, tmp_path):
+    path = tmp_path / "hostile.zip"
+    path.write_bytes(package.read_bytes())
+    with zipfile.ZipFile(path, "a") as zipped:
+        zipped.comment = b"hello"
+    refuses_file(path, PLAIN)
+    member = zipfile.ZipInfo("actions/x.py")
+    member.comment = b"hello"
+    refuses([*files.items(), (member, b"")], PLAIN)
+
+
+def test_an_extra_field_which_may_name_or_size_the_member_otherwise(files, refuses):
+    member = zipfile.ZipInfo("actions/x.py")
+    member.extra = struct.pack("<HHBL", 0x7075, 9, 1, 0) + b"evil"
+    refuses([*files.items(), (member, b"")], PLAIN)
+
+
+def test_bytes_between_two_members(package, refuses_bytes):
+    content = package.read_bytes()
+    directory = zipfile.ZipFile(package).start_dir
+    end = bytearray(content[-22:])
+    struct.pack_into("<L", end, 16, directory + 5)
+    refuses_bytes(content[:directory] + b"hello" + content[directory:-22] + end, PLAIN)
+
+
+def test_a_directory_that_zip64_places_elsewhere(package, refuses_bytes):
+    content = package.read_bytes()
+    count, size, place = struct.unpack("<HLL", content[-12:-2])
+    for stated in (place, 2**63, 2**64 - 1):
+        record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, stated)
+        locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(content) - 22, 1)
+        refuses_bytes(content[:-22] + record + locator + content[-22:], "")
+
+
+@pytest.mark.parametrize("place", [2**63, 2**64 - 1, 2**64 - 60000, 2**62, 2**40])
+def test_a_member_that_zip64_places_beyond_the_file(package, refuses_bytes, place):
+    content = package.read_bytes()
+    at = central(content, b"auth/__init__.py")
+    extra = struct.pack("<HHQ", 1, 8, place)
+    entry = bytearray(content[at : at + 46])
+    struct.pack_into("<H", entry, 30, len(extra))
+    struct.pack_into("<L", entry, 42, 0xFFFFFFFF)
+    name_end = at + 46 + len(b"auth/__init__.py")
+    end = bytearray(content[-22:])
+    struct.pack_into("<L", end, 12, struct.unpack_from("<L", end, 12)[0] + len(extra))
+    refuses_bytes(
+        content[:at] + entry + content[at + 46 : name_end] + extra + content[name_end:-22] + end,
+        PLAIN,
+    )
+
+
+def test_a_bomb_that_states_a_larger_packed_size_than_it_has(files, package, tmp_path):
+    path = tmp_path / "hostile.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in hashed({**files, "actions/bomb.json": b" " * 4_000_000}):
+            zipped.writestr(name, content)
+    content = path.read_bytes()
+    path.write_bytes(changed(content, b"actions/bomb.json", "packed size", 900_000,
+                             in_local=True, in_central=True))  # fmt: skip
+    refuses_file(path, PLAIN)
+
+
+@pytest.mark.parametrize("attributes", [0o104755 << 16, 0o102755 << 16, 0o101755 << 16, 0x10, 0x8])
+def test_attributes_of_what_is_no_plain_file(files, refuses, attributes):
+    member = zipfile.ZipInfo("actions/x.py")
+    member.create_system = 3
+    member.external_attr = attributes
+    refuses([*files.items(), (member, b"")], "'actions/x.py': ")
+
+
+@pytest.mark.parametrize("line_end", [b"\x0b", b"\x0c", b"\x1c", b"\x1e", b"\r", b"\r\n"])
+def test_hashes_whose_lines_end_as_sha256sum_does_not_end_them(files, refuses, line_end):
+    files[archive.MANIFEST] = files[archive.MANIFEST].replace(b"\n", line_end)
+    refuses(files.items(), "has a line that is no hash")
+
+
 @pytest.fixture
 def keys():
     """A private key, and its public half as PEM and as raw bytes."""
@@ -234,6 +385,14 @@ def test_a_signed_package_is_taken_and_every_other_refused(package, tmp_path, ke
     refuses_file(path, "by none of the trusted keys", trusted_keys=[pem])
 
 
+# Of the algorithm 1.3.101.127, which nobody knows.
+UNKNOWN = (
+    "-----BEGIN PUBLIC KEY-----\n"
+    + base64.b64encode(bytes.fromhex("302a300506032b657f032100") + bytes(32)).decode()
+    + "\n-----END PUBLIC KEY-----\n"
+)
+
+
 def test_a_key_that_is_no_ed25519_public_key_is_refused(package, tmp_path):
     path = tmp_path / "twilio-1.0.0.zip"
     path.write_bytes(package.read_bytes())
@@ -243,6 +402,35 @@ def test_a_key_that_is_no_ed25519_public_key_is_refused(package, tmp_path):
     )  # fmt: skip
     refuses_file(path, "no Ed25519 public key", trusted_keys=["nonsense"])
     refuses_file(path, "no Ed25519 public key", trusted_keys=[other])
+
+
+def test_no_trusted_key_at_all_trusts_nobody(package, tmp_path, keys):
+    path = tmp_path / "twilio-1.0.0.zip"
+    path.write_bytes(package.read_bytes())
+    refuses_file(path, "it is not signed", trusted_keys=[])
+    (tmp_path / "twilio-1.0.0.zip.sig").write_bytes(keys[0].sign(path.read_bytes()))
+    refuses_file(path, "by none of the trusted keys", trusted_keys=[])
+    refuses_file(ROOT, "only a package file can be verified", trusted_keys=[])
+    assert load(path, trusted_keys=None).name == "twilio"
+
+
+def test_a_key_that_cannot_be_used_does_not_hide_the_right_one(package, tmp_path, keys):
+    key, raw, _ = keys
+    path = tmp_path / "twilio-1.0.0.zip"
+    path.write_bytes(package.read_bytes())
+    (tmp_path / "twilio-1.0.0.zip.sig").write_bytes(key.sign(path.read_bytes()))
+    assert load(path, trusted_keys=[UNKNOWN, "nonsense", "\ud800", raw]).name == "twilio"
+    refuses_file(path, "no Ed25519 public key", trusted_keys=[UNKNOWN])
+
+
+def test_of_a_signature_no_more_is_read_than_one_has(package, tmp_path, keys):
+    key, raw, _ = keys
+    path = tmp_path / "twilio-1.0.0.zip"
+    path.write_bytes(package.read_bytes())
+    with (tmp_path / "twilio-1.0.0.zip.sig").open("wb") as file:
+        file.write(key.sign(path.read_bytes()))
+        file.truncate(2**34)  # a sparse file, larger than most memory
+    refuses_file(path, "by none of the trusted keys", trusted_keys=[raw])
 
 
 def test_a_package_leaves_no_finder_and_no_module_behind(package):
@@ -271,30 +459,34 @@ def described(connector):
     return connector.manifest, [(a.name, a.input_schema, a.output_schema) for a in actions]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(flips=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3))
-def test_flipped_bytes_give_the_same_connector_or_a_refusal(package, flips):
-    content = bytearray(package.read_bytes())
-    for place, bits in flips:
-        content[place % len(content)] ^= bits
+HEADER = 56  # about what a local header takes with its name
+
+
+@pytest.fixture(scope="module")
+def good(package):
+    """The package's bytes, what it loads as, and the places of its headers and its directory."""
+    content = package.read_bytes()
+    with zipfile.ZipFile(package) as zipped:
+        headers = [m.header_offset + n for m in zipped.infolist() for n in range(HEADER)]
+        headers += range(zipped.start_dir, len(content))
+    return content, described(load(package)), headers
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    flips=st.lists(
+        st.tuples(st.booleans(), st.integers(0, 2**32), st.integers(1, 255)), min_size=1, max_size=3
+    )
+)
+def test_flipped_bytes_give_the_same_connector_or_a_refusal(good, tmp_path_factory, flips):
+    content, expected, headers = good
+    flipped = bytearray(content)
+    for in_header, place, bits in flips:
+        flipped[headers[place % len(headers)] if in_header else place % len(content)] ^= bits
+    path = tmp_path_factory.getbasetemp() / "flipped.zip"
+    path.write_bytes(flipped)
     try:
-        files = archive.read(_file(content))
+        connector = load(path)
     except errors.InvalidPackage:
         return
-    with zipfile.ZipFile(package) as good:
-        assert files == {name: good.read(name) for name in good.namelist()}
-
-
-class _file:
-    """What `archive.read` asks of a path, without a file for each of so many."""
-
-    name = "flipped.zip"
-
-    def __init__(self, content):
-        self._content = bytes(content)
-
-    def stat(self):
-        return type("Stat", (), {"st_size": len(self._content)})
-
-    def read_bytes(self):
-        return io.BytesIO(self._content).getvalue()
+    assert described(connector) == expected
