@@ -79,8 +79,9 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
         raise InvalidPackage(
             "connector.json: a 'pattern' of its parameters and options is no regular expression."
         ) from error
-    for entry in manifest["actions"]:
-        read(entry["handler"])
+    _check_fields(manifest, schemas)
+    for name in (manifest["icon"], *(entry["handler"] for entry in manifest["actions"])):
+        read(name)
     namespace, forget = _namespace(manifest["name"], root, files)
     try:
         auth = _module(namespace, manifest["auth"], ("connect", "check"))
@@ -132,6 +133,21 @@ def _manifest(read: Reader) -> dict[str, Any]:
     if problems:
         raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
     return manifest
+
+
+def _check_fields(manifest: dict[str, Any], schemas: Mapping[str, Schema]) -> None:
+    """Refuse an action whose entry names an input or output that its schemas do not have."""
+    problems = []
+    for place, entry in enumerate(manifest["actions"]):
+        named = [("globals", "input", name) for name in entry["globals"]]
+        named += [(key, "output", entry[key]) for key in ("streams", "identifier") if key in entry]
+        problems += [
+            f"'actions[{place}].{key}' names '{name}', which is no {side} of it"
+            for key, side, name in named
+            if name not in schemas[entry[side]].document["properties"]
+        ]
+    if problems:
+        raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
 
 
 def _own_schema() -> Schema:
@@ -197,11 +213,16 @@ def _module(namespace: str, dotted: str, names: Sequence[str]) -> Any:
     # A stranger's code may raise anything, and must not take the engine with it.
     try:
         module = importlib.import_module(f"{namespace}.{dotted}")
+        missing = [name for name in names if not callable(getattr(module, name, None))]
     except (Exception, SystemExit) as error:
-        raise InvalidPackage(
-            f"{file}: it can't be imported ({type(error).__name__}: {error})."
-        ) from error
-    for name in names:
-        if not callable(getattr(module, name, None)):
-            raise InvalidPackage(f"{file}: it has no function '{name}'.")
+        raise InvalidPackage(f"{file}: it can't be imported ({_said(error)}).") from error
+    if missing:
+        raise InvalidPackage(f"{file}: it has no function '{missing[0]}'.")
     return module
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit):  # noqa: BLE001 -- its __str__ is a stranger's code too
+        return "an error that can't be shown"

@@ -200,6 +200,12 @@ def test_a_schema_that_names_a_file_outside_the_package(files, refuses, tmp_path
     refuses(hashed(files), "schemas/send_sms.input.json: it is not a valid JSON Schema")
 
 
+def test_an_icon_that_is_not_there(files, refuses):
+    del files["icon.png"]
+    files["auth/__init__.py"] = TRAP
+    refuses(hashed(files), "icon.png: it is not in the package")
+
+
 def test_another_file_than_the_one_asked_for(package):
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     assert load(package, sha256=digest.upper()).name == "twilio"

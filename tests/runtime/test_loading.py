@@ -13,7 +13,8 @@ def copy(root, tmp_path):
     """A copy of the connector's own folders, to spoil."""
     for name in ("actions", "auth", "schemas"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "connector.json", tmp_path)
+    for name in ("connector.json", "icon.png"):
+        shutil.copy(root / name, tmp_path)
     return tmp_path
 
 
@@ -81,6 +82,19 @@ BAD_MANIFESTS = {
         lambda m: m["actions"][0].update(globals=["accountId"]),
         "'actions[0].globals' names 'accountId', which is no global parameter",
     ),
+    "global that is no input": (
+        lambda m: m["actions"][1].update(globals=["from"]),
+        "'actions[1].globals' names 'from', which is no input of it",
+    ),
+    "stream that is no output": (
+        lambda m: m["actions"][2].update(streams="texts"),
+        "'actions[2].streams' names 'texts', which is no output of it",
+    ),
+    "identifier that is no output": (
+        lambda m: m["actions"][0].update(identifier="id"),
+        "'actions[0].identifier' names 'id', which is no output of it",
+    ),
+    "icon missing": (lambda m: m.update(icon="logo.png"), "logo.png: it can't be read"),
     "no actions": (lambda m: m.update(actions=[]), "'actions' breaks the rule 'minItems'"),
 }
 
@@ -107,6 +121,21 @@ BAD_FILES = {
     ),
     "no run": ("actions/send_sms.py", "", "actions/send_sms: it has no function 'run'"),
     "syntax": ("actions/send_sms.py", "def", "actions/send_sms: it can't be imported (SyntaxError"),
+    "attributes": (
+        "actions/send_sms.py",
+        "def __getattr__(name): raise RuntimeError('boo')",
+        "actions/send_sms: it can't be imported (RuntimeError: boo)",
+    ),
+    "error that can't be shown": (
+        "actions/send_sms.py",
+        "class Hidden(Exception):\n    def __str__(self): raise ValueError\nraise Hidden",
+        "actions/send_sms: it can't be imported (an error that can't be shown)",
+    ),
+    "error that ends": (
+        "actions/send_sms.py",
+        "class Hidden(Exception):\n    def __str__(self): raise SystemExit\nraise Hidden",
+        "actions/send_sms: it can't be imported (an error that can't be shown)",
+    ),
     "no check": ("auth/__init__.py", "def connect(): ...", "auth: it has no function 'check'"),
 }
 
@@ -117,9 +146,11 @@ def test_a_file_that_is_missing_or_wrong_is_named(copy, name, text, expected):
         (copy / name).unlink()
     else:
         (copy / name).write_text(text, "utf-8")
+    before = set(sys.modules)
     with pytest.raises(errors.InvalidPackage) as caught:
         load(copy)
     assert expected in str(caught.value)
+    assert {name for name in set(sys.modules) - before if name.startswith("connector_")} == set()
 
 
 def test_a_link_out_of_the_folder_is_not_read(copy, tmp_path_factory):
