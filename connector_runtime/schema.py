@@ -7,6 +7,7 @@ number or a message body.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -92,26 +93,31 @@ def _check_alone(document: dict[str, Any]) -> None:
 
     Only text is a keyword's value here: a property of one of these names has a schema instead.
     """
-    for fault in _not_json(document):
-        raise ValueError(_words(*fault))
-    for part in _objects(document):
-        for keyword in ("$ref", "$dynamicRef"):
-            if isinstance(part.get(keyword), str) and not part[keyword].startswith("#"):
-                raise ValueError(f"'{keyword}' must begin with '#': a schema is whole in itself")
-        if isinstance(part.get("$id"), str):
-            raise ValueError("'$id' is not taken: references would go by it")
-        if isinstance(part.get("$schema"), str) and part["$schema"] != _DIALECT:
-            raise ValueError(f"'$schema' must be {_DIALECT}")
+    level: list[Any] = [document]
+    for _ in range(_DEEPEST):
+        for part in level:
+            if isinstance(part, dict):
+                _check_keywords(part)
+        nested = [part for part in level if isinstance(part, dict | list)]
+        level = [
+            item for part in nested for item in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            break
+    else:
+        raise ValueError("it is nested too deeply")
+    # A ValueError for what is not finite, and for lone surrogates.
+    json.dumps(document, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    for item in value:
-        yield from _objects(item)
+def _check_keywords(part: dict[str, Any]) -> None:
+    for keyword in ("$ref", "$dynamicRef"):
+        if isinstance(part.get(keyword), str) and not part[keyword].startswith("#"):
+            raise ValueError(f"'{keyword}' must begin with '#': a schema is whole in itself")
+    if isinstance(part.get("$id"), str):
+        raise ValueError("'$id' is not taken: references would go by it")
+    if isinstance(part.get("$schema"), str) and part["$schema"] != _DIALECT:
+        raise ValueError(f"'$schema' must be {_DIALECT}")
 
 
 class Schema:
