@@ -80,8 +80,10 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
             "connector.json: a 'pattern' of its parameters and options is no regular expression."
         ) from error
     _check_fields(manifest, schemas)
-    for name in (manifest["icon"], *(entry["handler"] for entry in manifest["actions"])):
-        read(name)
+    for entry in manifest["actions"]:
+        read(entry["handler"])
+    if files is not None:  # a folder being worked on may have no icon yet
+        read(manifest["icon"])
     namespace, forget = _namespace(manifest["name"], root, files)
     try:
         auth = _module(namespace, manifest["auth"], ("connect", "check"))

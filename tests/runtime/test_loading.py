@@ -13,8 +13,7 @@ def copy(root, tmp_path):
     """A copy of the connector's own folders, to spoil."""
     for name in ("actions", "auth", "schemas"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("connector.json", "icon.png"):
-        shutil.copy(root / name, tmp_path)
+    shutil.copy(root / "connector.json", tmp_path)
     return tmp_path
 
 
@@ -94,7 +93,6 @@ BAD_MANIFESTS = {
         lambda m: m["actions"][0].update(identifier="id"),
         "'actions[0].identifier' names 'id', which is no output of it",
     ),
-    "icon missing": (lambda m: m.update(icon="logo.png"), "logo.png: it can't be read"),
     "no actions": (lambda m: m.update(actions=[]), "'actions' breaks the rule 'minItems'"),
 }
 
