@@ -53,8 +53,8 @@ def fast_engine(document: dict[str, Any]) -> Engine:
     return Engine(accepts, faults)
 
 
-def _no_retriever(address: str) -> NoReturn:
-    raise LookupError(address)
+def _no_retriever(uri: str) -> NoReturn:
+    raise LookupError(uri)
 
 
 def reference_engine(document: dict[str, Any]) -> Engine:
