@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import sys
 import zlib
 
 import pytest
@@ -327,7 +328,9 @@ FAULTS = {
     ),
     "handler-syntax: helper": (PLANTED, "line 2", code("x ="),),
     "handler-syntax: null character": (PLANTED, "line 1", write(PLANTED, b"\0")),
-    "handler-syntax: sum of thousands": (PLANTED, "line 1", code("x = " + "+1" * 50_000)),
+    **({  # Python 3.10 still reads such a sum
+        "handler-syntax: sum of thousands": (PLANTED, "line 1", code("x = " + "+1" * 50_000)),
+    } if sys.version_info >= (3, 11) else {}),
     "handler-syntax: minus upon minus": (PLANTED, "line 1", code("x = " + "-" * 50_000 + "1")),
     "schema-missing: output": (LISTED, "", remove(LISTED)),
     "schema-missing: input": (LOOK_UP, "", remove(LOOK_UP)),
