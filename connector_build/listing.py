@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +190,10 @@ def _action(
 
 def _example(schema: Mapping[str, Any]) -> Any:
     """Return a schema's own example, or else put one together from those of the fields."""
-    if "properties" in schema and "examples" in schema:
-        return schema["examples"][0]
-    if "properties" in schema:
-        return {name: _example(field) for name, field in schema["properties"].items()}
-    if schema.get("type") == "array" and "items" in schema:
+    if "items" in schema:
         return [_example(schema["items"])]
+    if "properties" in schema and "examples" not in schema:
+        return {name: _example(field) for name, field in schema["properties"].items()}
     return schema["examples"][0]
 
 
@@ -255,7 +253,7 @@ class _Words:
         return f" {self.labels['or']} ".join(self.texts["types"][kind] for kind in kinds)
 
 
-def _translated(texts: Mapping[str, Any]) -> Any:
+def _translated(texts: Mapping[str, Any]) -> Callable[[str], str]:
     """Return the function that translates what the manifest or a schema says."""
     if "translations" not in texts:
         return str

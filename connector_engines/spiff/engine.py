@@ -218,8 +218,8 @@ class Case:
                 raise InvalidInput(f"no call of '{name}' stands still.")
             for task in tasks:
                 self._begin_again(task)
-            if name is None or not any("failed" in _record(task) for task in self._stopped(None)):
-                self._error = None
+            self._error = self._failure()
+            if self._error is None:
                 for task in self.workflow.get_tasks(state=TaskState.ERROR):
                     if task.internal_data.get(CALL, {}).get("done"):
                         # The call itself went well, and is not made again: only what came after.
@@ -228,6 +228,13 @@ class Case:
                     else:
                         self.workflow.reset_from_task_id(task.id)
             self._engine._commit([self])
+
+    def _failure(self) -> dict[str, Any] | None:
+        """Return why a call stands still that failed, if there is one."""
+        return next(
+            (_record(task)["failed"] for task in self._stopped(None) if "failed" in _record(task)),
+            None,
+        )
 
     def _begin_again(self, task: Any) -> None:
         if task.state == TaskState.STARTED:
@@ -263,7 +270,8 @@ class Case:
                     f"{action.name} output: {'; '.join(problems)}.", problems=problems
                 )
             if "failed" in _record(task):
-                self._error = None
+                del _record(task)["failed"]
+                self._error = self._failure()
             self._succeed(task, dict(output))
             self._engine._commit([self])
 
@@ -378,13 +386,16 @@ class Case:
             where, element = _named(task)
             self._tell(task, getattr(error, "code", "failed"))
         known = error.to_dict() if isinstance(error, ConnectorError) else {"code": "PROCESS_FAULT"}
-        if self._error is None:
+        if self._error is None or (task is not None and "failed" in _record(task)):
             reason = str(error).rstrip(".") or type(error).__name__
             cause = getattr(error, "exception", None) or error.__cause__
             if cause is not None and known["code"] == "PROCESS_FAULT":
                 reason += f" ({type(cause).__name__})"  # its text may quote the data
             message = f"{self.process.file}: {where}: {reason}."
-            self._error = {**known, "message": message, "task": element}
+            found = {**known, "message": message, "task": element}
+            if task is not None and "failed" in _record(task):
+                _record(task)["failed"] = found  # it stays, when another's failure is settled
+            self._error = self._error or found
 
     def _tell(self, task: Any, what: str = "done") -> None:
         """Note for the watcher what happened; it is told once the case is in order again."""

@@ -61,13 +61,10 @@ _NODES = (
     " self::bpmn:inclusiveGateway or self::bpmn:eventBasedGateway or"
     " self::bpmn:complexGateway or self::bpmn:subProcess[not(@triggeredByEvent='true')]]"
 )
-_EVALUATED: tuple[str, ...] = (
-    "conditionExpression",
-    "condition",
-    "loopCardinality",
-    "completionCondition",
+_EVALUATED = (
+    *("conditionExpression", "condition"),
+    *("loopCardinality", "loopCondition", "completionCondition"),
 )
-_EVALUATED += ("loopCondition",)
 _TIMES: dict[str, Callable[[Any], Any]] = {
     "timeDuration": TimerEventDefinition.parse_iso_duration,
     "timeDate": TimerEventDefinition.get_datetime,

@@ -388,6 +388,29 @@ def test_failure_of_a_branch_does_not_hide_an_interrupted_send(
     assert [row["status"] for row in listing(store)] == ["failed"]
 
 
+def test_failures_of_two_branches_are_settled_and_retried_one_by_one(
+    opened, fork, sandbox, settings, twilio_folder
+):
+    sandbox.fail("error", "POST", times=2, status=400, code=21608)
+    with opened() as engine:
+        case = engine.start(fork(service()))
+        engine.run([case])
+        assert {each["element"]: each["why"] for each in case.stopped} == {
+            "slow": "failed",
+            "send": "failed",
+        }
+        twilio_folder.run("send_sms", {"to": "+14155550123", "body": "Hola"}, settings["twilio"])
+        case.settle(message_of(twilio_folder, settings), "send")
+        assert (case.status, case.error["task"]) == ("failed", "slow")
+    with opened() as engine:
+        (case,) = engine.resume()
+        assert (case.status, case.error["task"]) == ("failed", "slow")
+        case.retry("slow")
+        case.run()
+        assert case.status == "finished"
+    assert len(sandbox.messages) == 2
+
+
 def message_of(twilio, settings):
     """The newest message, as the connector gives it."""
     return twilio.run("get_all_sms", {}, settings["twilio"])["messages"][0]
