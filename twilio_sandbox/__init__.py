@@ -39,7 +39,34 @@ Numbers that are accepted and fail later (the sandbox's own; the last digits are
     To   +15005553008  undelivered  30008  unknown error
 
 Test credentials may only create messages, from +15005550006; those are answered and not kept.
-Faults (429, 5xx, resets, withheld answers and more) are in `twilio_sandbox.faults`.
+
+What a test can do with a sandbox (from another process: by HTTP, JSON in and out):
+
+    sandbox.settings, .key_settings, .test_settings    settings for the connector
+    sandbox.messages              what is stored, newest first       GET /_sandbox/messages
+    sandbox.requests              what was asked, oldest first       GET /_sandbox/requests
+    sandbox.add({"body": "Hi"})   store a message                    POST /_sandbox/messages
+    sandbox.seed(1000, seed=7)    store made-up messages             POST /_sandbox/messages
+    sandbox.advance(60)           move the clock                     POST /_sandbox/clock
+    sandbox.fail("reset_after", method="POST", times=2, after=1)     POST /_sandbox/faults
+    sandbox.behave(trial_prefix=True, list_lag_seconds=5)            POST /_sandbox/behaviour
+    sandbox.mend()                no more faults                     DELETE /_sandbox/faults
+    sandbox.reset()               forget everything                  DELETE /_sandbox
+
+Like Twilio it answers in gzip to whoever takes it, and dates its answers by its own clock, which
+`Sandbox(clock_offset_seconds=-30)` puts behind this machine's. `behave` (or the constructor) sets
+how the account treats messages:
+
+    list_lag_seconds=5       a message is in lists 5 s after it was created, by its SID at once
+    order_jitter_seconds=2   lists are only nearly in the order of `date_created`
+    trial_prefix=True        texts begin with "Sent from your Twilio trial account - "
+    default_service="MG…"    what `messaging_service_sid` shows where no service was used
+
+Faults are in `twilio_sandbox.faults`: 429, 5xx, resets, withheld, dripped, early, raw and wrong
+answers, messages that are listed late (`late`) or that somebody else sends too (`twin`). The last
+two befall a message beside another fault, so that
+`fail("twin"); fail("late", seconds=3); fail("withhold", method="POST")` makes one send that is not
+answered, stored twice, of which one is seen at once and one after 3 s.
 """
 
 from .server import Sandbox

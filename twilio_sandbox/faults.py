@@ -7,7 +7,12 @@ withhold       carried out, and the answer never comes
 reset_before   the connection is reset and nothing is carried out
 reset_after    carried out, then the connection is reset
 slow           carried out; the answer comes after so many seconds (1)
-drip           carried out; the answer comes byte by byte, so many seconds (0.1) apart
+drip           carried out; part ("body"; or "head": the status line and the headers too) of the
+               answer comes byte by byte, so many seconds (0.1) apart
+early          carried out; status (103; any 1xx, 204 or 304) comes first, `count` (1; null: for
+               ever) times, and after so many seconds (0.1) the answer, on the same connection
+raw            carried out; text (Latin-1, as it is) comes in place of status line, headers and
+               body, and then the connection is closed
 html           carried out; an HTML page comes in place of JSON; status
 truncated      carried out; half of the JSON comes
 body           carried out; value: any JSON, or text: any text, comes in its place, or patch:
@@ -16,6 +21,13 @@ redirect       302 to location, nothing is carried out
 foreign_page   a page's next_page_uri is uri, or leads to account_sid, or to another origin
 repeated_page  a page's next_page_uri is the page's own
 overlapping_page  the page after this one begins `by` (1) messages too early
+
+To answer for the wrong recipient: `body` with patch {"to": "+14155550198"}, for the method POST.
+
+Two kinds change what a POST stores, and befall it beside one of the faults above:
+
+late           the message is in no list before so many seconds (1) have passed
+twin           somebody else sends `copies` (1) identical messages at the same moment
 """
 
 from __future__ import annotations
@@ -35,7 +47,13 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "location": (str,),
     "by": (int,),
     "code": (int,),
+    "copies": (int,),
+    "count": (int,),
+    "part": (str,),
 }
+
+# Answers without a body, which another may follow.
+_EARLY = {100, *range(102, 200), 204, 304}
 
 # Each fault with its options and what they are when they are not given.
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -45,7 +63,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "reset_before": {},
     "reset_after": {},
     "slow": {"seconds": 1.0},
-    "drip": {"seconds": 0.1},
+    "drip": {"seconds": 0.1, "part": "body"},
+    "early": {"status": 103, "count": 1, "seconds": 0.1},
+    "raw": {"text": ""},
     "html": {"status": None},
     "truncated": {},
     "body": {"status": None, "value": None, "text": None, "patch": None},
@@ -53,7 +73,11 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "foreign_page": {"uri": None, "account_sid": None},
     "repeated_page": {},
     "overlapping_page": {"by": 1},
+    "late": {"seconds": 1.0},
+    "twin": {"copies": 1},
 }
+# These befall a request beside another fault, and only one that creates a message.
+OF_STORING = ("late", "twin")
 
 
 @dataclass(slots=True)
@@ -67,6 +91,8 @@ class Fault:
     options: Mapping[str, Any]
 
     def concerns(self, method: str, path: str) -> bool:
+        if self.kind in OF_STORING and method != "POST":
+            return False
         if self.kind.endswith("_page") and not (
             method == "GET" and path.endswith("/Messages.json")
         ):
@@ -93,6 +119,10 @@ class Faults:
             if name in _TYPES and value is not None and type(value) not in _TYPES[name]:
                 expected = " or ".join(each.__name__ for each in _TYPES[name])
                 raise ValueError(f"{name!r} of fault {kind!r} must be {expected}")
+        if kind == "early" and options.get("status", 103) not in _EARLY:
+            raise ValueError("'status' of fault 'early' must be 100, 102 to 199, 204 or 304")
+        if kind == "drip" and options.get("part", "body") not in ("body", "head"):
+            raise ValueError("'part' of fault 'drip' must be body or head")
         if method is not None and not isinstance(method, str):
             raise ValueError("'method' must be the name of an HTTP method")
         if times is not None and (type(times) is not int or times < 1):
@@ -107,11 +137,16 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def next_for(self, method: str, path: str) -> Fault | None:
-        """Return the fault that befalls this request, and count it."""
+    def next_for(self, method: str, path: str) -> tuple[Fault | None, list[Fault]]:
+        """Return the fault that befalls this request and those of storing, and count them."""
+        first: Fault | None = None
+        storing: list[Fault] = []
         with self._lock:
-            for fault in self._faults:
-                if not fault.concerns(method, path):
+            for fault in list(self._faults):
+                of_storing = fault.kind in OF_STORING
+                if not fault.concerns(method, path) or (first and not of_storing):
+                    continue
+                if any(fault.kind == other.kind for other in storing):
                     continue
                 if fault.after:
                     fault.after -= 1
@@ -120,5 +155,8 @@ class Faults:
                     fault.times -= 1
                     if not fault.times:
                         self._faults.remove(fault)
-                return fault
-        return None
+                if of_storing:
+                    storing.append(fault)
+                else:
+                    first = fault
+        return first, storing

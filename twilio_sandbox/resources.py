@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from . import numbers
-from .store import API_VERSION, Message, Store, as_rfc2822, parse_date_sent
+from .store import API_VERSION, TRIAL_PREFIX, Message, Store, as_rfc2822, parse_date_sent
 
 MESSAGES = {
     20001: "A Page of 1 or more needs the PageToken of a next_page_uri; PageSize is a number.",
@@ -183,6 +183,8 @@ def _create(question: Question, store: Store, testing: bool) -> Answer:
     refused = _refusal(to, sender, body, service, media, "ContentSid" in form, testing)
     if refused:
         return error(400, refused, to=to, sender=sender)
+    if store.behaviour.trial_prefix and not testing:
+        body = TRIAL_PREFIX + body
     message = store.new(to, sender or numbers.SENDER, body, service or None, len(media))
     if testing:
         # Test credentials get an answer, and nothing is kept that could be looked up.
@@ -297,7 +299,7 @@ def _filter(query: Mapping[str, str], store: Store) -> Callable[[Message], bool]
     def wanted(message: Message) -> bool:
         if to is not None and message.to != to:
             return False
-        if sender is not None and message.sender != sender:
+        if sender is not None and store.sender_of(message, now) != sender:
             return False
         if not dated:
             return True

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import itertools
 import json
+import re
 import secrets
 import socket
 import struct
 import threading
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
+from email.utils import formatdate
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,7 +26,7 @@ from aiohttp import web
 from . import numbers
 from .faults import Fault, Faults
 from .resources import Account, Answer, Question, answer, error, user_of
-from .store import API_VERSION, Store
+from .store import API_VERSION, Behaviour, Store
 
 ACCOUNT_SID = "AC5a4db0c0000000000000000000000001"
 AUTH_TOKEN = "sandbox-auth-token-not-a-secret"  # noqa: S105 - made up, opens nothing
@@ -32,7 +38,8 @@ class Sandbox:
     """A Twilio account on loopback, from `start` (or `with`) to `stop`.
 
     `port` 0 is any free one. A message takes a step every `step_seconds`, and `advance` moves
-    the clock on for all. Raises OSError where the port cannot be had.
+    the clock on for all; at first it is `clock_offset_seconds` ahead of this machine's (or behind).
+    `behaviour`: see `behave`. `start` raises OSError where the port cannot be had.
     """
 
     def __init__(
@@ -42,6 +49,8 @@ class Sandbox:
         account_sid: str = ACCOUNT_SID,
         auth_token: str = AUTH_TOKEN,
         step_seconds: float = 0.5,
+        clock_offset_seconds: float = 0,
+        **behaviour: Any,
     ) -> None:
         self.account = Account(
             sid=account_sid,
@@ -54,7 +63,11 @@ class Sandbox:
         self.account_sid = account_sid
         self.auth_token = auth_token
         self.port = port
-        self._store = Store(account_sid, step_seconds)
+        self._behaviour = Behaviour()
+        self._behaviour.change(**behaviour)
+        self._store = Store(
+            account_sid, step_seconds, clock_offset_seconds, replace(self._behaviour)
+        )
         self._faults = Faults()
         self._requests: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_REQUESTS)
         self._log_lock = threading.Lock()
@@ -145,13 +158,24 @@ class Sandbox:
         """
         self._faults.add(fault, method, times, after, options)
 
+    def behave(self, **behaviour: Any) -> None:
+        """Change how the account treats messages, from now on; the constructor takes the same.
+
+        list_lag_seconds      a message is in lists only so long after it was created
+        order_jitter_seconds  lists are out of the order of `date_created` by at most so much
+        trial_prefix          texts begin with the trial account's sentence
+        default_service       the `messaging_service_sid` of messages that went through none
+        """
+        self._store.behaviour.change(**behaviour)
+
     def mend(self) -> None:
         """Switch every fault off."""
         self._faults.clear()
 
     def reset(self) -> None:
-        """Forget every message, request and fault."""
+        """Forget every message, request and fault; behave as at first."""
         self._faults.clear()
+        self._store.behaviour = replace(self._behaviour)
         self._store.clear()
         with self._log_lock:
             self._requests.clear()
@@ -204,7 +228,7 @@ class Sandbox:
         try:
             form = (await request.read()).decode(errors="replace")
         except web.HTTPRequestEntityTooLarge:
-            return _response(error(413, 20413))
+            return self._response(request, error(413, 20413))
         if path.startswith("/_sandbox"):
             return self._control(request.method, path, form)
         entry = self._remember(request, path, query, form)
@@ -213,7 +237,6 @@ class Sandbox:
         )
         response = await self._befall(request, question)
         if response is None:
-            _reset(request)
             return web.Response()  # goes nowhere: the connection is gone
         with self._log_lock:
             entry["status"] = response.status
@@ -240,30 +263,51 @@ class Sandbox:
         return entry
 
     async def _befall(self, request: web.Request, question: Question) -> web.StreamResponse | None:
-        """Carry the request out, with the fault that befalls it; None is a reset."""
-        fault = self._faults.next_for(question.method, question.path)
+        """Carry the request out, with the faults that befall it; None: the connection is gone."""
+        fault, storing = self._faults.next_for(question.method, question.path)
         if fault is None:
-            return _response(answer(question, self.account, self._store))
+            return self._response(request, self._carry_out(question, storing))
         kind, options = fault.kind, fault.options
         if kind == "reset_before":
+            _reset(request)
             return None
         refused = _refused(fault)
         if refused is not None and not options.get("stored"):
-            return _response(refused)
-        done = answer(question, self.account, self._store)
+            return self._response(request, refused)
+        done = self._carry_out(question, storing)
         if refused is not None:
-            return _response(refused)
+            return self._response(request, refused)
         if kind == "reset_after":
+            _reset(request)
             return None
         if kind == "withhold":
             await self._stopping.wait()
+            _reset(request)
             return None
         if kind == "slow":
             await self._pause(options["seconds"])
-        response = _response(_altered(done, fault, question))
+        if kind == "raw":
+            _write_and_close(request, options["text"].encode("latin-1", "replace"))
+            return None
+        if kind == "early":
+            await self._write_early(request, options)
+        response = self._response(request, _altered(done, fault, question))
+        if kind == "drip" and options["part"] == "head":
+            return await self._drip_all(request, response, options["seconds"])
         if kind == "drip":
             return await self._drip(request, response, options["seconds"])
         return response
+
+    def _carry_out(self, question: Question, storing: list[Fault]) -> Answer:
+        done = answer(question, self.account, self._store)
+        # What test credentials create is answered and not kept.
+        if done.status == 201 and self._store.get(done.value["sid"]) is not None:
+            of = {fault.kind: fault.options for fault in storing}
+            if "twin" in of:  # first: its messages are not late
+                self._store.copy(done.value["sid"], of["twin"]["copies"])
+            if "late" in of:
+                self._store.hide(done.value["sid"], of["late"]["seconds"])
+        return done
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
@@ -274,12 +318,56 @@ class Sandbox:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=whole.status, headers=whole.headers)
         await response.prepare(request)
-        text = whole.text or ""
-        for byte in text.encode():
+        for byte in _body(whole):
             await response.write(bytes([byte]))
             await self._pause(seconds)
         await response.write_eof()
         return response
+
+    async def _drip_all(
+        self, request: web.Request, whole: web.Response, seconds: float
+    ) -> web.StreamResponse | None:
+        reason = HTTPStatus(whole.status).phrase
+        lines = [f"HTTP/1.1 {whole.status} {reason}"]
+        lines += [f"{name}: {value}" for name, value in whole.headers.items()]
+        lines += [f"Content-Length: {len(_body(whole))}", "Connection: close", "", ""]
+        for byte in "\r\n".join(lines).encode() + _body(whole):
+            if request.transport is None:
+                return None
+            request.transport.write(bytes([byte]))
+            await self._pause(seconds)
+        _write_and_close(request, b"")
+        return None
+
+    async def _write_early(self, request: web.Request, options: Mapping[str, Any]) -> None:
+        """Write answers without a body, after which another may come, and wait."""
+        head = f"HTTP/1.1 {options['status']} Early\r\n\r\n".encode()
+        for _ in range(options["count"]) if options["count"] else itertools.count():
+            if self._stopping.is_set() or request.transport is None:
+                return
+            request.transport.write(head)
+            await self._pause(options["seconds"])
+
+    def _response(self, request: web.Request, given: Answer) -> web.Response:
+        """Make the answer as Twilio sends it: compressed for whoever takes gzip."""
+        text = json.dumps(given.value) if given.text is None else given.text
+        body = text.encode("utf-8", "surrogatepass")
+        headers = {
+            "Twilio-Request-Id": "RQ" + secrets.token_hex(16),
+            "Date": formatdate(self._store.clock.now(), usegmt=True),
+            "Vary": "Accept-Encoding",
+            **given.headers,
+        }
+        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(
+            status=given.status,
+            body=body,
+            content_type=given.content_type,
+            charset="utf-8",
+            headers=headers,
+        )
 
     def _control(self, method: str, path: str, text: str) -> web.Response:
         """Do what a test in another process asks of the sandbox."""
@@ -306,6 +394,9 @@ class Sandbox:
             return {}
         if asked == "POST /faults":
             self.fail(**value)
+            return {}
+        if asked == "POST /behaviour":
+            self.behave(**value)
             return {}
         if asked == "POST /clock":
             self.advance(**value)
@@ -376,13 +467,23 @@ def _foreign(options: Mapping[str, Any], path: str) -> Any:
     return f"https://api.example.com{path}{page}"
 
 
-def _response(given: Answer) -> web.Response:
-    return web.Response(
-        status=given.status,
-        text=json.dumps(given.value) if given.text is None else given.text,
-        content_type=given.content_type,
-        headers={"Twilio-Request-Id": "RQ" + secrets.token_hex(16), **given.headers},
-    )
+def _takes_gzip(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding header names gzip and does not refuse it."""
+    for entry in accepted.lower().split(","):
+        coding, _, weight = entry.partition(";")
+        if coding.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
+
+
+def _body(response: web.Response) -> bytes:
+    return response.body if isinstance(response.body, bytes) else b""
+
+
+def _write_and_close(request: web.Request, content: bytes) -> None:
+    if request.transport is not None:
+        request.transport.write(content)
+        request.transport.close()
 
 
 def _reset(request: web.Request) -> None:

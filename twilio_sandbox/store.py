@@ -20,6 +20,7 @@ from . import numbers
 
 API_VERSION = "2010-04-01"
 PRICE_OF_SEGMENT = 0.0075
+TRIAL_PREFIX = "Sent from your Twilio trial account - "
 DELIVERED = ("queued", "sending", "sent", "delivered")
 # A message that has one of these was sent, and is charged for.
 SENT = frozenset(("sent", "delivered", "undelivered", "received", "read", "partially_delivered"))
@@ -34,10 +35,13 @@ _GSM_EXTENSION = frozenset("^{}\\[~]|€\f")
 
 
 class Clock:
-    """Wall-clock time that never goes back and that `advance` moves forward."""
+    """Wall-clock time that never goes back and that `advance` moves forward.
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    `offset_seconds` is how far it is ahead of this machine's clock at first, or behind it.
+    """
+
+    def __init__(self, offset_seconds: float = 0) -> None:
+        self._offset = time.time() - time.monotonic() + offset_seconds
 
     def now(self) -> float:
         return time.monotonic() + self._offset
@@ -46,6 +50,44 @@ class Clock:
         if not seconds >= 0:
             raise ValueError("the sandbox's clock only goes forward")
         self._offset += seconds
+
+
+@dataclass
+class Behaviour:
+    """How the account treats messages, where Twilio's accounts differ or Twilio itself varies."""
+
+    # A message is in lists only so long after it was created; by its SID it can be had at once.
+    list_lag_seconds: float = 0
+    # A list is in the order of the SIDs' making, which may differ so much from `date_created`.
+    order_jitter_seconds: float = 0
+    # A trial account's texts begin with TRIAL_PREFIX.
+    trial_prefix: bool = False
+    # What `messaging_service_sid` shows where a message went through no service.
+    default_service: str | None = None
+
+    def change(self, **values: Any) -> None:
+        """Change some of it. Raises ValueError on a name or value that can't be."""
+        for name, value in values.items():
+            kinds = _BEHAVIOUR.get(name)
+            if kinds is None:
+                raise ValueError(f"no behaviour {name!r}; there are {', '.join(_BEHAVIOUR)}")
+            if type(value) not in kinds or (isinstance(value, float | int) and not value >= 0):
+                raise ValueError(f"{name!r} must be {_KINDS[kinds]}")
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+_BEHAVIOUR: Mapping[str, tuple[type, ...]] = {
+    "list_lag_seconds": (int, float),
+    "order_jitter_seconds": (int, float),
+    "trial_prefix": (bool,),
+    "default_service": (str, type(None)),
+}
+_KINDS = {
+    (int, float): "a number of seconds, 0 or more",
+    (bool,): "true or false",
+    (str, type(None)): "a Messaging Service SID, or null",
+}
 
 
 @dataclass(slots=True)
@@ -63,23 +105,34 @@ class Message:
     media: int = 0
     error_code: int | None = None
     direction: str = "outbound-api"
+    # When lists begin to have it, and how much later than `created` its SID seems to be.
+    listed: float = 0
+    jitter: float = 0
     # Fields given word for word when the message was added by hand.
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[float, int]:
-        return self.created, self.number
+        return self.created + self.jitter, self.number
 
 
 class Store:
     """Messages in the order in which they came; every method may be called from any thread."""
 
-    def __init__(self, account_sid: str, step_seconds: float) -> None:
+    def __init__(
+        self,
+        account_sid: str,
+        step_seconds: float,
+        clock_offset_seconds: float = 0,
+        behaviour: Behaviour | None = None,
+    ) -> None:
         if not 0 <= step_seconds < math.inf:
             raise ValueError("step_seconds must be 0 or more")
         self.account_sid = account_sid
         self.step_seconds = step_seconds
-        self.clock = Clock()
+        self.clock = Clock(clock_offset_seconds)
+        self.behaviour = behaviour or Behaviour()
+        self._rng = random.Random(0)  # noqa: S311 - the same jitter in every run
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._ordered: list[Message] = []
@@ -96,10 +149,13 @@ class Store:
         """Return a message created now, which `keep` may then store."""
         error_code = numbers.DELIVERY_ERRORS.get(to.removeprefix("whatsapp:"))
         course = _course(error_code)
+        now, jitter = self.clock.now(), self.behaviour.order_jitter_seconds
         return Message(
             sid=("MM" if media else "SM") + secrets.token_hex(16),
             number=next(self._numbers),
-            created=self.clock.now(),
+            created=now,
+            listed=now + self.behaviour.list_lag_seconds,
+            jitter=self._rng.uniform(-jitter, jitter),
             to=to,
             sender=sender,
             body=body,
@@ -113,6 +169,20 @@ class Store:
         with self._lock:
             insort(self._ordered, message, key=lambda each: each.key)
             self._by_sid[message.sid] = message
+
+    def hide(self, sid: str, seconds: float) -> None:
+        """Keep a message out of lists until so many seconds after it was created."""
+        with self._lock:
+            message = self._by_sid[sid]
+            message.listed = message.created + seconds
+
+    def copy(self, sid: str, copies: int) -> None:
+        """Store messages that are like this one in everything but their SIDs."""
+        with self._lock:
+            original = self._by_sid[sid]
+        for _ in range(copies):
+            number, new = next(self._numbers), sid[:2] + secrets.token_hex(16)
+            self.keep(replace(original, sid=new, number=number))
 
     def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Store a message that has these wire fields; it moves no further.
@@ -178,6 +248,11 @@ class Store:
         newer_than: str | None = None,
     ) -> list[Message]:
         """Return up to `size` wanted messages, newest first, next to the one with a given sid."""
+        now = self.clock.now()
+
+        def listed(message: Message) -> bool:
+            return message.listed <= now and wanted(message)
+
         with self._lock:
             if newer_than is not None:
                 places = range(self._position(newer_than) + 1, len(self._ordered))
@@ -185,7 +260,7 @@ class Store:
                 places = range(self._position(older_than))[::-1]
             else:
                 places = range(len(self._ordered))[::-1]
-            found = list(islice(filter(wanted, map(self._ordered.__getitem__, places)), size))
+            found = list(islice(filter(listed, map(self._ordered.__getitem__, places)), size))
         return found if newer_than is None else found[::-1]
 
     def _position(self, sid: str) -> int:
@@ -196,6 +271,13 @@ class Store:
         if not self.step_seconds:
             return last
         return max(0, min(last, int((now - message.created) / self.step_seconds)))
+
+    def sender_of(self, message: Message, now: float) -> Any:
+        """Return the message's `from`, which is not known while it is 'accepted' only."""
+        if "from" in message.fixed:
+            return message.fixed["from"]
+        accepted = message.course[self._stage(message, now)] == "accepted"
+        return None if accepted else message.sender
 
     def sent_at(self, message: Message, now: float) -> float | None:
         """Return when the message was sent, None where it was not yet."""
@@ -234,10 +316,10 @@ class Store:
                 if failed and message.error_code
                 else None
             ),
-            "from": None if status == "accepted" else message.sender,
-            "messaging_service_sid": message.service,
+            "from": self.sender_of(message, now),
+            "messaging_service_sid": message.service or self.behaviour.default_service,
             "num_media": str(message.media),
-            "num_segments": str(segments),
+            "num_segments": "0" if status == "accepted" else str(segments),
             "price": None if sent is None else f"{-PRICE_OF_SEGMENT * segments:.5f}",
             "price_unit": "USD",
             "sid": message.sid,
