@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from connector_runtime.connection import Call
+from connector_runtime import Call
 
 _FIELDS = (
     "sid",

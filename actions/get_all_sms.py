@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from connector_runtime.connection import Call
+from connector_runtime import Call
 
 from ._message import messages_path, to_output
 

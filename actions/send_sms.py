@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from connector_runtime.connection import Call
+from connector_runtime import Call
 
 from ._message import messages_path, to_output
 

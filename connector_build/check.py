@@ -78,6 +78,7 @@ FORMS = {
     "actions.name": f"{_WORD}, as in send_sms",
     "auth": f"a folder's name: {_WORD}",
     "version": "a semantic version, such as 1.0.0",
+    "runtime": "a range of versions of connector_runtime, such as >=1.0,<2",
     "homepage": "an address that begins with https:// and has no spaces",
     "documentation": "an address that begins with https:// and has no spaces",
     "icon": "the name of a PNG: lower-case letters, digits, - and _, then .png",
@@ -171,7 +172,7 @@ def _json(tree: Tree) -> Iterator[Finding]:
         if not faults:
             tree.documents[name] = document
         for key in twice:
-            yield fault("json-duplicate-key", name, key, "the key stands twice: keep one")
+            yield fault("json-duplicate-key", name, key, "the key is declared twice: keep one")
 
 
 def _refuse_constant(name: str) -> None:
@@ -183,6 +184,8 @@ def _stray(tree: Tree) -> Iterator[Finding]:
         for path in sorted((tree.root / folder).rglob("*")):
             name = path.relative_to(tree.root).as_posix()
             if not path.is_file() or name in tree.files or "__pycache__" in name:
+                continue
+            if path.name == "py.typed":  # for those who install the runtime
                 continue
             if folder == "actions" and path.suffix == ".py":
                 message = "no action can declare it there: move it into actions/ or remove it"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector_runtime import Connector, load, settings
-from connector_runtime.cli import exit_status
+from connector_runtime import Connector, settings
+from connector_runtime.cli import Choice, choosing, exit_status
 from connector_runtime.errors import ConnectorError, InvalidConfiguration, InvalidInput
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def main() -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@choosing
+def cli(choice: Choice) -> None:
     """Run BPMN processes whose service tasks are connectors' actions, or serve those over HTTP.
 
     Exit status: 0 every case finished, 1 a case failed, 2 wrong input, configuration or process,
@@ -56,17 +57,11 @@ def _configured(command: Any) -> Any:
     """Add the options that say which connectors there are, and their settings."""
     command = click.option("--environment", help="Which environment of the file.")(command)
     command = click.option("--config", help="A YAML file with 'environments:'.")(command)
-    return click.option(
-        "--connector",
-        "paths",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="A connector's folder or package; may be repeated. Without it, this one.",
-    )(command)
+    return choosing(command)
 
 
-def _connectors(paths: Iterable[Path]) -> dict[str, Connector]:
-    loaded = [load(path) for path in paths] or [load(Path(__file__).parent.parent)]
+def _connectors(choice: Choice) -> dict[str, Connector]:
+    loaded = choice.load()
     found = {connector.name: connector for connector in loaded}
     if len(found) < len(loaded):
         names = [connector.name for connector in loaded]
@@ -106,7 +101,7 @@ def _watch(case: Case, element: str, name: str, what: str) -> None:
 
 
 def _engine(
-    paths: Iterable[Path],
+    choice: Choice,
     config: str | None,
     environment: str | None,
     store: Path | None,
@@ -114,7 +109,7 @@ def _engine(
 ) -> Engine:
     from .spiff import Engine, StoreInUse
 
-    connectors = _connectors(paths)
+    connectors = _connectors(choice)
     try:
         return Engine(
             connectors,
@@ -134,17 +129,17 @@ def _engine(
 @click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
 @_configured
 def run(
+    choice: Choice,
     file: Path,
     data: str | None,
     process: str | None,
     store: Path | None,
     quiet: bool,
-    paths: tuple[Path, ...],
     config: str | None,
     environment: str | None,
 ) -> None:
     """Run one case of a BPMN file and print its data."""
-    with _engine(paths, config, environment, store, quiet) as engine:
+    with _engine(choice, config, environment, store, quiet) as engine:
         case = engine.start(file, _data(data), process)
         _run(engine, [case])
         click.echo(json.dumps(case.data, indent=2, ensure_ascii=not _unicode()))
@@ -183,12 +178,12 @@ def cases(store: Path, form: str) -> None:
 @click.option("--quiet", is_flag=True, help="Do not show the tasks as they happen.")
 @_configured
 def resume(
+    choice: Choice,
     store: Path,
     retry: tuple[str, ...],
     settle: tuple[tuple[str, str], ...],
     task: str | None,
     quiet: bool,
-    paths: tuple[Path, ...],
     config: str | None,
     environment: str | None,
 ) -> None:
@@ -202,7 +197,7 @@ def resume(
     if task is not None and len(retry) + len(settle) != 1:
         raise InvalidInput("--task belongs to one --settle or --retry.")
     existing(store)  # a mistyped name must not become a store of its own
-    with _engine(paths, config, environment, store, quiet) as engine:
+    with _engine(choice, config, environment, store, quiet) as engine:
         found = {case.id: case for case in engine.resume()}
         for case_id in retry:
             _named(found, case_id).retry(task)
@@ -225,11 +220,11 @@ def resume(
 )
 @_configured
 def proxy(
+    choice: Choice,
     host: str,
     port: int,
     key_file: Path | None,
     stop_seconds: float,
-    paths: tuple[Path, ...],
     config: str | None,
     environment: str | None,
 ) -> None:
@@ -245,7 +240,7 @@ def proxy(
     """
     from .proxy import Proxy
 
-    connectors = _connectors(paths)
+    connectors = _connectors(choice)
     found = _settings(connectors, config, environment)
     server = Proxy(
         connectors,

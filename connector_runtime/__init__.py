@@ -1,7 +1,8 @@
 """Runs connectors: load a package, connect it to an environment, run its actions."""
 
-from .connection import Connection, Connector
+from .connection import Call, Connection, Connector
 from .errors import ConnectorError
 from .loading import load
+from .version import VERSION
 
-__all__ = ["Connection", "Connector", "ConnectorError", "load"]
+__all__ = ["VERSION", "Call", "Connection", "Connector", "ConnectorError", "load"]

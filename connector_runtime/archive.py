@@ -76,7 +76,8 @@ def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> 
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as error:
         raise InvalidPackage(
-            f"{path.name}: verifying its signature needs the package 'cryptography'."
+            f"{path.name}: verifying its signature needs the package 'cryptography', which is not "
+            "installed; it comes with the extra [signing]."
         ) from error
     signature_path = path.with_name(f"{path.name}.sig")
     try:
@@ -119,7 +120,7 @@ def _members(package_name: str, package: zipfile.ZipFile, content: bytes) -> dic
     for member in members:
         fault = _fault(member)
         if member.filename.casefold() in seen:
-            fault = "its name stands twice"
+            fault = "its name is in it twice"
         if fault:
             raise InvalidPackage(f"{package_name}: {member.orig_filename[:80]!r}: {fault}.")
         seen.add(member.filename.casefold())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from . import errors, settings
+from . import errors, installed, settings
 from .connection import Action, Connection, Connector
 from .loading import load
 
@@ -43,32 +44,121 @@ def main() -> None:
         sys.exit(exit_status(error))
 
 
-def _beside_runtime() -> Path:
-    """Return the connector that this runtime was shipped with: a source tree or a package file."""
-    return Path(__file__).parent.parent
+class Choice(NamedTuple):
+    """Which connectors a command line names, and what it asks of their package files."""
+
+    connectors: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    keys: tuple[Path, ...] = ()
+
+    def load(self) -> list[Connector]:
+        """Load what is named, or the default. Raise InvalidPackage or InvalidConfiguration."""
+        named: list[str | Path] = [*self.connectors] or [installed.default()]
+        if self.hashes and len(self.hashes) != len(named):
+            raise errors.InvalidConfiguration("--sha256: give one for each connector, in order.")
+        hashes = self.hashes or [None] * len(named)
+        keys = [_key(path) for path in self.keys] if self.keys else None
+        return [
+            load(connector, sha256=sha256, trusted_keys=keys)
+            for connector, sha256 in zip(named, hashes, strict=True)
+        ]
+
+    def load_one(self) -> Connector:
+        """Load the only connector that is named, or the default."""
+        if len(self.connectors) > 1:
+            raise errors.InvalidConfiguration("--connector: give one; this command runs only one.")
+        return self.load()[0]
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise errors.InvalidConfiguration(
+            f"--trusted-key: '{path}' can't be read: {why}."
+        ) from None
+
+
+def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command choose connectors; its first argument is then the Choice.
+
+    On a group and on its commands, the options are taken before a command's name and after it.
+    """
+
+    @click.option(
+        "--connector",
+        "connectors",
+        multiple=True,
+        metavar="CONNECTOR",
+        help="An installed connector's name, or a folder or package file.",
+    )
+    @click.option(
+        "--sha256",
+        "hashes",
+        multiple=True,
+        metavar="HASH",
+        help="What its package's SHA-256 must be.",
+    )
+    @click.option(
+        "--trusted-key",
+        "keys",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A public key (PEM): one of those given must have signed the package.",
+    )
+    @functools.wraps(command)
+    def chosen(
+        context: click.Context,
+        connectors: tuple[str, ...],
+        hashes: tuple[str, ...],
+        keys: tuple[Path, ...],
+        **arguments: Any,
+    ) -> Any:
+        before = context.obj or Choice()
+        context.obj = Choice(
+            before.connectors + connectors, before.hashes + hashes, before.keys + keys
+        )
+        return command(context.obj, **arguments)
+
+    return click.pass_context(chosen)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--connector",
-    "path",
-    type=click.Path(path_type=Path),
-    help="The connector's folder or package; without it, the one that this command came with.",
-)
-@click.pass_context
-def cli(context: click.Context, path: Path | None) -> None:
+@choosing
+def cli(choice: Choice) -> None:
     """Run the actions of a connector.
+
+    Without --connector, it is the one that lies beside this program, or else the only one that is
+    installed.
 
     Exit status: 0 done, 2 wrong input or configuration, 3 refused by the service, 4 not done and
     may be repeated, 5 outcome unknown (do not repeat it unasked), 1 anything else.
     """
-    context.obj = load(path or _beside_runtime())
 
 
 @cli.command()
-@click.pass_obj
-def actions(connector: Connector) -> None:
+def connectors() -> None:
+    """List the connectors that are installed, with the distribution that each comes from."""
+    there = installed.names()
+    width = max(map(len, there), default=0)
+    for name in there:
+        try:
+            connector = load(name)
+            about = f"{connector.version}  {', '.join(connector.actions)}"
+        except errors.InvalidPackage as error:
+            about = f"can't be loaded: {error}"
+        click.echo(f"{name:<{width}}  {about}  ({installed.offered_by(name)})")
+    if not there:
+        click.echo("None is installed. --connector takes a folder or a package file too.", err=True)
+
+
+@cli.command()
+@choosing
+def actions(choice: Choice) -> None:
     """List the connector's actions."""
+    connector = choice.load_one()
     width = max(map(len, connector.actions))
     for action in connector.actions.values():
         click.echo(f"{action.name:<{width}}  {action.display_name}: {action.description}")
@@ -76,36 +166,36 @@ def actions(connector: Connector) -> None:
 
 @cli.command()
 @click.argument("action")
-@click.pass_obj
-def describe(connector: Connector, action: str) -> None:
+@choosing
+def describe(choice: Choice, action: str) -> None:
     """Show an action's inputs and outputs."""
-    found = connector.action(action)
-    click.echo(f"{found.display_name} ({found.name})\n{found.description}\n{found.documentation}")
-    click.echo("\nInputs" + ("" if found.input_schema["properties"] else ": none"))
-    for line in _fields(found.input_schema, found.globals):
+    described = choice.load_one().action(action)
+    click.echo(f"{described.display_name} ({described.name})\n{described.description}")
+    click.echo(described.documentation)
+    click.echo("\nInputs" + ("" if described.input_schema["properties"] else ": none"))
+    for line in _fields(described.input_schema, described.globals):
         click.echo(line)
     click.echo("\nOutputs")
-    for line in _fields(found.output_schema, ()):
+    for line in _fields(described.output_schema, ()):
         click.echo(line)
 
 
-def _fields(
-    schema: dict[str, Any], from_globals: tuple[str, ...], indent: str = "  "
-) -> Iterator[str]:
+def _fields(schema: dict[str, Any], from_globals: tuple[str, ...], level: int = 0) -> Iterator[str]:
+    """Give the lines that describe an object's fields; `level` 1 is a list's items."""
+    indent = "  " + "      " * level
     for name, field in schema["properties"].items():
         kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
         needed = ""
         if from_globals and name in from_globals:
             needed = ", required here or as global parameter"
-        elif indent == "  " and name in schema.get("required", ()) and "null" not in kinds:
+        elif level == 0 and name in schema.get("required", ()) and "null" not in kinds:
             needed = ", required"
-        click_type = " or ".join(kinds)
-        yield f"{indent}{name} ({click_type}{needed})"
+        yield f"{indent}{name} ({' or '.join(kinds)}{needed})"
         yield f"{indent}  {field['description']}"
         if field.get("examples") and field["type"] != "array":
             yield f"{indent}  Example: {json.dumps(field['examples'][0], ensure_ascii=False)}"
         if field["type"] == "array":
-            yield from _fields(field["items"], (), indent + "    ")
+            yield from _fields(field["items"], (), level + 1)
 
 
 def _configured(command: Any) -> Any:
@@ -127,9 +217,9 @@ def _connect(connector: Connector, config: str | None, environment: str | None) 
 @_configured
 @click.option("--format", "form", type=click.Choice(["json", "jsonl", "table"]), default="json")
 @click.option("--dry-run", is_flag=True, help="Show the request and send nothing.")
-@click.pass_obj
+@choosing
 def run(
-    connector: Connector,
+    choice: Choice,
     action: str,
     source: str | None,
     fields: tuple[str, ...],
@@ -139,6 +229,7 @@ def run(
     dry_run: bool,
 ) -> None:
     """Run an action and print its output."""
+    connector = choice.load_one()
     found = connector.action(action)
     inputs = _inputs(found, source, fields)
     with _connect(connector, config, environment) as connection:
@@ -172,11 +263,11 @@ def run(
 
 @cli.command()
 @_configured
-@click.pass_obj
-def check(connector: Connector, config: str | None, environment: str | None) -> None:
+@choosing
+def check(choice: Choice, config: str | None, environment: str | None) -> None:
     """Check an environment against the service: credentials, account, sender."""
     holds = True
-    with _connect(connector, config, environment) as connection:
+    with _connect(choice.load_one(), config, environment) as connection:
         for name, verdict, detail in connection.check():
             holds = holds and verdict
             click.echo(f"{'ok  ' if verdict else 'FAIL'}  {name}: {detail}")

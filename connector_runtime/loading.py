@@ -1,4 +1,4 @@
-"""From a folder or a package file to a Connector, or an InvalidPackage that names the place."""
+"""From a name, a folder or a package file to a Connector, or an InvalidPackage that says where."""
 
 from __future__ import annotations
 
@@ -13,34 +13,45 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from . import installed
 from .connection import Action, Connector
 from .errors import InvalidPackage
 from .schema import Schema
 from .settings import settings_schema
+from .version import VERSION, satisfies
 
 Reader = Callable[[str], bytes]
 
 
 def load(
-    path: str | os.PathLike[str],
+    connector: str | os.PathLike[str],
     *,
     sha256: str | None = None,
     trusted_keys: Sequence[str | bytes] | None = None,
 ) -> Connector:
-    """Load a connector from its folder or from a package file.
+    """Load a connector by the name under which it is installed, from its folder or a package file.
 
-    A package is verified before a line of it runs; `sha256` and `trusted_keys` ask for more: see
-    `archive.read`. A folder is taken as it is, so it can't be asked for them. The modules get a
-    namespace of their own, so that any number of connectors, and versions of one, live side by
-    side; it goes when the Connector does. Raise InvalidPackage.
+    Text that is an installed connector's name is that one: write `./twilio` for a folder that has
+    such a name. A package is verified before a line of it runs; `sha256` and `trusted_keys` ask
+    for more: see `archive.read`. A folder is taken as it is, so it can't be asked for them. The
+    modules get a namespace of their own, so that any number of connectors, and versions of one,
+    live side by side; it goes when the Connector does. Raise InvalidPackage.
     """
-    root = Path(path).resolve()
+    path = installed.location(str(connector)) if installed.is_installed(connector) else connector
+    try:
+        root = Path(path).expanduser().resolve()
+    except RuntimeError as error:  # "~" without a home, or links in a circle
+        raise InvalidPackage(f"'{path}' can't be followed ({error}).") from error
     if root.is_dir():
         if sha256 is not None or trusted_keys is not None:
             raise InvalidPackage(f"'{path}' is a folder: only a package file can be verified.")
         return _assemble(_folder_reader(root), root, None)
     if not root.is_file():
-        raise InvalidPackage(f"'{path}' is not a connector's folder or package.")
+        there = ", ".join(installed.names()) or "none"
+        raise InvalidPackage(
+            f"'{path}' is no connector's folder or package, nor the name of an installed one "
+            f"(installed are: {there})."
+        )
     from . import archive  # a folder does not need it
 
     files = archive.read(root, sha256, trusted_keys)
@@ -115,6 +126,7 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
 
 def _manifest(read: Reader) -> dict[str, Any]:
     manifest: dict[str, Any] = _json(read, "connector.json")
+    _check_runtime(manifest)  # first: a later runtime's manifest may have keys unknown here
     problems = _own_schema().problems(manifest)
     if problems:
         raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
@@ -135,6 +147,23 @@ def _manifest(read: Reader) -> dict[str, Any]:
     if problems:
         raise InvalidPackage(f"connector.json: {'; '.join(problems)}.", problems=problems)
     return manifest
+
+
+def _check_runtime(manifest: Any) -> None:
+    """Refuse a connector that was made for another runtime than this one."""
+    wanted = manifest.get("runtime") if isinstance(manifest, dict) else None
+    if not isinstance(wanted, str):
+        return  # the manifest's schema says so
+    try:
+        usable = satisfies(wanted)
+    except ValueError as error:
+        raise InvalidPackage(f"connector.json: 'runtime' is no range: {error}.") from error
+    if not usable:
+        name = f"{manifest.get('name')} {manifest.get('version')}"[:80]
+        raise InvalidPackage(
+            f"{name} needs connector_runtime {wanted}, and this is connector_runtime {VERSION}. "
+            "Install one that it can use, or another version of the connector."
+        )
 
 
 def _check_fields(manifest: dict[str, Any], schemas: Mapping[str, Schema]) -> None:
@@ -179,7 +208,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"'{next(n for n in names if names.count(n) > 1)}' stands twice")
+        raise ValueError(f"'{next(n for n in names if names.count(n) > 1)}' is declared twice")
     return document
 
 

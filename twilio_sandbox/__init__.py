@@ -69,6 +69,18 @@ two befall a message beside another fault, so that
 answered, stored twice, of which one is seen at once and one after 3 s.
 """
 
-from .server import Sandbox
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .server import Sandbox
 
 __all__ = ["Sandbox"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not before it is asked for: without the extra [sandbox], `python -m twilio_sandbox` says so.
+    if name == "Sandbox":
+        from .server import Sandbox
+
+        return Sandbox
+    raise AttributeError(name)

@@ -11,7 +11,16 @@ import threading
 import click
 
 from .numbers import SENDER
-from .server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
+
+try:
+    from .server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
+except ModuleNotFoundError as error:
+    if error.name != "aiohttp":
+        raise
+    click.echo(
+        "The sandbox needs the package 'aiohttp', which comes with the extra [sandbox].", err=True
+    )
+    sys.exit(2)
 
 
 @click.command()

@@ -107,8 +107,9 @@ def test_what_is_no_ed25519_private_key_is_refused_and_not_shown(tmp_path, kind)
         signing.read_key(tmp_path / "key")
     assert caught.value.__cause__ is caught.value.__context__ is None
     shown = "".join(traceback.format_exception(caught.value))
+    # A key's bytes may hold line ends: what is left between two may be one letter, or nothing.
     for line in content.decode("latin-1").splitlines():
-        assert line not in shown
+        assert len(line) < 8 or line not in shown
 
 
 @pytest.mark.parametrize("name", ["none", "."])

@@ -71,8 +71,8 @@ NAMES = {
     "compiled": ("actions/x.pyc", "a name that a package does not have"),
     "deeper": ("actions/more/x.py", "a name that a package does not have"),
     "line break": ("actions/x.py\n", "a name that a package does not have"),
-    "twice": ("actions/send_sms.py", "its name stands twice"),
-    "twice by case": ("README.MD", "its name stands twice"),
+    "twice": ("actions/send_sms.py", "its name is in it twice"),
+    "twice by case": ("README.MD", "its name is in it twice"),
 }
 
 

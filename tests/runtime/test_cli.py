@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import pty
@@ -6,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+
+from connector_build import signing
 
 TO = "+14155550123"
 
@@ -191,6 +194,40 @@ def test_another_connector_is_named_by_its_path(root, tmp_path):
     command = [sys.executable, "-m", "connector_runtime", "--connector", tmp_path, "actions"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, "connector.json: it can't be read" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_connector_is_named_before_the_command_and_after_it(root, package, tmp_path, place):
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    program = [sys.executable, "-m", "connector_runtime"]
+
+    def actions(*options):
+        command = [*options, "actions"] if place == "before" else ["actions", *options]
+        return subprocess.run(
+            list(map(str, [*program, *command])),
+            cwd=root, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert actions("--connector", "twilio").stdout.startswith("send_sms")
+    assert actions("--connector", package, "--sha256", digest).stdout.startswith("send_sms")
+    wrong = actions("--connector", package, "--sha256", 64 * "0")
+    assert (wrong.returncode, "its SHA-256 is not the one" in wrong.stderr) == (2, True)
+    public = signing.make_keys(tmp_path / "key")
+    unsigned = actions("--connector", package, "--trusted-key", public)
+    assert (unsigned.returncode, "it is not signed" in unsigned.stderr) == (2, True)
+    unread = actions("--connector", package, "--trusted-key", tmp_path / "none")
+    assert (unread.returncode, "--trusted-key" in unread.stderr) == (2, True)
+    two = actions("--connector", package, "--connector", "twilio")
+    assert (two.returncode, "give one" in two.stderr) == (2, True)
+    count = actions("--connector", package, "--sha256", digest, "--sha256", digest)
+    assert (count.returncode, "--sha256: give one for each" in count.stderr) == (2, True)
+
+
+def test_installed_connectors_are_listed_with_where_they_come_from(connector):
+    done = connector("connectors")
+    assert done.stdout.startswith(
+        "twilio  1.0.0  send_sms, get_sms_information, get_all_sms  (twil"
+    )
 
 
 def test_check_names_the_account_and_the_sender(connector):

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from connector_runtime import errors, load
+from connector_runtime.version import satisfies
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ BAD_FILES = {
     "manifest gone": ("connector.json", None, "connector.json: it can't be read"),
     "manifest no JSON": ("connector.json", "{", "connector.json: it is not valid JSON"),
     "manifest a list": ("connector.json", "[]", "connector.json: it must be an object"),
-    "key twice": ("connector.json", '{"a": 1, "a": 2}', "'a' stands twice"),
+    "key twice": ("connector.json", '{"a": 1, "a": 2}', "'a' is declared twice"),
     "schema gone": ("schemas/send_sms.input.json", None, "send_sms.input.json: it can't be read"),
     "schema a list": ("schemas/send_sms.input.json", "[]", "must be a JSON Schema of an object"),
     "schema wrong": (
@@ -161,7 +162,7 @@ def test_a_link_out_of_the_folder_is_not_read(copy, tmp_path_factory):
 
 
 def test_what_is_not_there_is_no_connector(tmp_path):
-    with pytest.raises(errors.InvalidPackage, match="is not a connector"):
+    with pytest.raises(errors.InvalidPackage, match="is no connector's folder"):
         load(tmp_path / "nothing")
 
 
@@ -181,3 +182,49 @@ def test_neither_loading_nor_connecting_imports_what_a_call_does_not_need(root):
     )
     done = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True)
     assert done.strip() == "[]"
+
+
+RUNTIMES = {
+    "later": (
+        ">=2.0",
+        "twilio 1.0.0 needs connector_runtime >=2.0, and this is connector_runtime ",
+    ),
+    "earlier": ("<1", "needs connector_runtime <1, and this is"),
+    "no range": ("1.x", "'runtime' is no range"),
+}
+
+
+@pytest.mark.parametrize(("runtime", "expected"), RUNTIMES.values(), ids=RUNTIMES)
+def test_a_connector_for_another_runtime_is_refused_by_name_and_number(copy, runtime, expected):
+    # Its manifest may have keys that this runtime does not know: they must not be what is said.
+    edit(copy, lambda manifest: manifest.update(runtime=runtime, later="key"))
+    with pytest.raises(errors.InvalidPackage) as caught:
+        load(copy)
+    assert expected in str(caught.value)
+
+
+def test_a_connector_must_say_which_runtime_it_needs(copy):
+    edit(copy, lambda manifest: manifest.pop("runtime"))
+    with pytest.raises(errors.InvalidPackage, match="'runtime' is required"):
+        load(copy)
+
+
+RANGES = {
+    ">=1.0,<2": (["1.0.0", "1.0", "1.9.9"], ["0.9.9", "2.0.0", "2"]),
+    "==1.2": (["1.2.0"], ["1.2.1"]),
+    "!=1.2, >1": (["1.2.1", "1.0.1"], ["1.2.0", "1.0.0"]),
+    "<=1.10": (["1.9.0", "1.10"], ["1.10.1", "1.11"]),
+}
+
+
+@pytest.mark.parametrize("wanted", RANGES)
+def test_a_range_holds_for_the_versions_in_it_alone(wanted):
+    inside, outside = RANGES[wanted]
+    assert [satisfies(wanted, version) for version in inside] == [True] * len(inside)
+    assert [satisfies(wanted, version) for version in outside] == [False] * len(outside)
+
+
+@pytest.mark.parametrize("wanted", ["", "1.0", ">=1.0,", ">=1.0.0.0", "~=1.0", ">=1 0", ">=1\n<2"])
+def test_what_is_no_range_is_refused(wanted):
+    with pytest.raises(ValueError, match="such as"):
+        satisfies(wanted)
