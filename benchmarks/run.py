@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from twilio.rest import Client
 
-from connector_engines.spiff import Engine
+from connector_engines.embedded import Engine
 from connector_runtime import load
 from tests.engines.drawing import document, flows, service
 

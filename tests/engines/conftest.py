@@ -1,6 +1,6 @@
 import pytest
 
-from connector_engines.spiff import Engine
+from connector_engines.embedded import Engine
 from tests.engines.drawing import document
 
 

@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from connector_engines.spiff import Engine
-from connector_engines.spiff.store import listing
+from connector_engines.embedded import Engine
+from connector_engines.embedded.store import listing
 from connector_runtime import load
 from twilio_sandbox import Sandbox
 

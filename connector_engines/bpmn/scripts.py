@@ -1,4 +1,4 @@
-"""The service task: it never calls anything itself, but asks the engine for the call."""
+"""Service tasks and expressions. A service task calls nothing itself: it asks for its call."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from SpiffWorkflow.spiff.specs.defaults import ServiceTask
 from SpiffWorkflow.spiff.specs.event_definitions import ErrorEventDefinition
 
 from connector_runtime.errors import ConnectorError
-
-CALL = "connector_call"  # a task's own record of its call, saved with the case
 
 # What an expression may use beside the data of its case. It keeps honest people from accidents, and
 # dishonest ones from nothing: Python can't be locked in that way.
@@ -30,22 +28,19 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
 
     def _execute(self, task: Any) -> None:
         """Leave the task started: None says that it is not done yet."""
-        if "due" in task.internal_data.get(CALL, {}):
-            return  # a timer's next cycle comes by: one task is one call
-        task.internal_data[CALL] = {"attempts": 0, "underway": False, "due": 0.0}
-        task.workflow.script_engine.begun.append(task)
+        task.workflow.script_engine.wanted.append(task)
 
 
 class Scripts(PythonScriptEngine):  # type: ignore[misc]
     """Evaluates the expressions of a case with a few built-in functions, and no import.
 
-    `begun` collects the service tasks that ask for their call.
+    `wanted` collects the service tasks that ask for their call.
     """
 
     def __init__(self) -> None:
         allowed = {each.__name__: each for each in _BUILTINS}
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
-        self.begun: list[Any] = []
+        self.wanted: list[Any] = []
 
 
 def inputs(task: Any) -> dict[str, Any]:
@@ -73,7 +68,6 @@ def throw(task: Any, error: ConnectorError) -> bool:
         ]
         catchers.sort(key=lambda child: child.task_spec.event_definition.code is None)
         for catcher in catchers[:1]:
-            task.internal_data.pop(CALL, None)
             catcher.task_spec.catch(catcher, event)
             catcher.task_spec._update(catcher)
             return True

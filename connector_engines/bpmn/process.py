@@ -23,9 +23,9 @@ from SpiffWorkflow.spiff.parser.process import VALIDATOR, SpiffBpmnParser
 from SpiffWorkflow.spiff.parser.task_spec import ServiceTaskParser
 
 from connector_runtime import Connector
-from connector_runtime.errors import ConnectorError
 
-from .task import ConnectorTask
+from .errors import InvalidProcess
+from .scripts import ConnectorTask
 
 _NAMES = {
     "bpmn": "http://www.omg.org/spec/BPMN/20100524/MODEL",
@@ -73,12 +73,6 @@ _TIMES: dict[str, Callable[[Any], Any]] = {
 _KINDS = {"timeDuration": "duration", "timeDate": "date", "timeCycle": "cycle"}
 _ISO_8601 = re.compile(r"P[0-9T][0-9A-Z.,/]*|R[0-9]*/.*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?")
 MOST_BYTES = 4 * 1024**2
-
-
-class InvalidProcess(ConnectorError):
-    """A BPMN file that can't be run: `problems` has every reason with its element's id."""
-
-    code = "INVALID_PROCESS"
 
 
 class Process(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connector_engines.spiff import Engine, InvalidProcess
+from connector_engines.embedded import Engine, InvalidProcess
 from connector_runtime import load
 from tests.conftest import ROOT
 from tests.engines.drawing import HEAD, boundary, document, flows, pause, script, service

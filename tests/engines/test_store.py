@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from connector_engines.spiff import CaseStopped, Engine, StoreInUse
-from connector_engines.spiff.store import listing
+from connector_engines.embedded import CaseStopped, Engine, StoreInUse
+from connector_engines.embedded.store import listing
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
 from tests.engines.drawing import boundary, flows, loop, script, service
 
+BEGUN = '"state": "begun"'
 SIMPLE = (service(), flows("start>send>end"))
 PAUSE = """<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id="timer">
   <bpmn:timeDuration xsi:type="bpmn:tFormalExpression">"PT0.05S"</bpmn:timeDuration>
@@ -62,7 +63,7 @@ def test_case_goes_on_from_every_point_at_which_it_was_saved(twilio_folder, sett
     def watch(case, element, name, what):
         sandbox.advance(60)
         text = case.save()
-        texts.append((text, '"underway": true' in text and "sms" not in case.data))
+        texts.append((text, BEGUN in text and "sms" not in case.data))
 
     with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
         case = engine.start(endurance.NOTIFY, endurance.data(1))
@@ -107,7 +108,7 @@ def test_loop_goes_on_from_every_point_at_which_it_was_saved(
         with Engine({"twilio": twilio_folder}, settings) as engine:
             loaded = engine.load_case(text)
             engine.run([loaded])
-        if '"underway": true' in text:
+        if BEGUN in text:
             assert loaded.status == "interrupted"
         else:
             finished += 1
@@ -171,7 +172,7 @@ def test_call_is_noted_before_it_begins_and_its_result_before_the_next(
             self.connection = connection
 
         def run(self, action, inputs):
-            seen.append((action, '"underway": true' in state(), '"sms"' in state()))
+            seen.append((action, BEGUN in state(), '"sms"' in state()))
             return self.connection.run(action, inputs)
 
         def close(self):
@@ -275,11 +276,11 @@ def test_case_broken_off_in_the_middle_of_a_step_is_resumed_from_the_store(
     with opened() as engine:
         case = engine.start(bpmn(*SIMPLE))
 
-        def broken_off(self, task, what="done"):
+        def broken_off(task, what="done"):
             if what == "done" and task.task_spec.name == "send":
                 raise Stop
 
-        case._tell = broken_off.__get__(case)
+        case.rules._tell = broken_off
         with pytest.raises(Stop):
             case.run()
         (resumed,) = engine.resume()
@@ -339,7 +340,7 @@ def saved_during(twilio_folder, settings, process, data, calls):
 
     def watch(case, element, name, what):
         text = case.save()
-        if text.count('"underway": true') == calls:
+        if text.count(BEGUN) == calls:
             texts.append(text)
 
     with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
@@ -765,7 +766,7 @@ def test_listing_a_store_writes_nothing(opened, bpmn, store):
 
 READ_ONLY = """
 import os, pathlib, sys
-from connector_engines.spiff.store import Store, listing
+from connector_engines.embedded.store import Store, listing
 from connector_runtime.errors import InvalidConfiguration
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write everything
@@ -831,7 +832,7 @@ def test_command_settles_and_retries_the_named_one_of_several_calls(
         case.run()
         output = json.dumps(case.data["sms"])
     with opened() as engine:
-        engine.load_case(next(text for text in texts if text.count('"underway": true') == 2))
+        engine.load_case(next(text for text in texts if text.count(BEGUN) == 2))
     line = ["resume", store, "--settle", case.id, output, *configured]
     done = engine_command(*line)
     assert (done.returncode, "2 calls stand still" in done.stderr) == (2, True), done.stderr

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from connector_engines.spiff import CaseStopped, Engine
+from connector_engines.embedded import CaseStopped, Engine
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
 from tests.engines.drawing import boundary, clock, error, flows, loop, pause, script, service
@@ -403,12 +403,8 @@ def test_call_that_ends_after_the_process_left_it_is_kept(engine, bpmn, sandbox,
     assert case.data["way"] == "left"
     assert len(sandbox.messages) == 1
     assert "ended after the process had left it" in caplog.text
-    kept = [
-        task.internal_data["connector_call"]["late"]
-        for task in case.workflow.get_tasks()
-        if "connector_call" in task.internal_data
-    ]
-    assert [each["sid"] for each in kept] == [sandbox.messages[0]["sid"]]
+    (late,) = case.late
+    assert (late["element"], late["result"]["sid"]) == ("send", sandbox.messages[0]["sid"])
 
 
 def test_script_that_fails_after_a_send_is_repeated_without_the_send(engine, bpmn, sandbox):

@@ -1,0 +1,91 @@
+"""The moment and the identifiers that SpiffWorkflow works with while a case takes a step.
+
+SpiffWorkflow asks the machine for both. An engine that repeats its history, as Temporal's does,
+must give them instead, and the same ones each time. So these names of SpiffWorkflow's modules are
+replaced, once, and only these:
+
+SpiffWorkflow.task.uuid4    the id of a new task
+SpiffWorkflow.task.time     when a task changed its state; joins merge data in this order
+...timer.datetime           whether a timer's moment has come
+
+Outside of `given` they do what they did, so that other users of SpiffWorkflow see no difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as calendar
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import SpiffWorkflow.task
+from SpiffWorkflow.bpmn.specs.event_definitions import timer
+
+NewId = Callable[[], UUID]
+
+
+class _Given(NamedTuple):
+    now: float
+    new_id: NewId
+
+
+_GIVEN: ContextVar[_Given | None] = ContextVar("connector_engines.bpmn.given", default=None)
+
+
+@contextlib.contextmanager
+def given(now: float, new_id: NewId) -> Iterator[None]:
+    """Let all that SpiffWorkflow does in this block happen at `now` (seconds since 1970)."""
+    token = _GIVEN.set(_Given(now, new_id))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
+_machine_id = SpiffWorkflow.task.uuid4
+_machine_time = SpiffWorkflow.task.time.time
+
+
+def _new_id() -> UUID:
+    found = _GIVEN.get()
+    return found.new_id() if found else _machine_id()
+
+
+def _time() -> float:
+    found = _GIVEN.get()
+    return found.now if found else _machine_time()
+
+
+class _Kind(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, calendar.datetime)
+
+
+class datetime(calendar.datetime, metaclass=_Kind):
+    """The `datetime` of expressions and timers: its `now` is the given moment.
+
+    What it makes are plain datetimes, so that they can be compared and saved as others.
+    """
+
+    def __new__(cls, *parts: Any, **named: Any) -> Any:
+        return calendar.datetime(*parts, **named)
+
+    @classmethod
+    def now(cls, tz: calendar.tzinfo | None = None) -> Any:
+        return calendar.datetime.fromtimestamp(_time(), tz)
+
+    @classmethod
+    def today(cls) -> Any:
+        return cls.now()
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        return cls.now(calendar.timezone.utc).replace(tzinfo=None)
+
+
+SpiffWorkflow.task.uuid4 = _new_id
+SpiffWorkflow.task.time = SimpleNamespace(time=_time)
+timer.datetime = datetime

@@ -1,0 +1,48 @@
+"""The engines' command line: one module for each group of commands."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from connector_runtime.cli import Choice, choosing, exit_status
+from connector_runtime.errors import ConnectorError
+
+from . import cases, proxy
+
+# The package whose absence stops a command, and the extra that brings it.
+_EXTRAS = {"aiohttp": "proxy", "SpiffWorkflow": "spiff", "lxml": "spiff"}
+
+
+def main() -> None:
+    """Run the command line; an expected fault ends it with its message and exit status."""
+    try:
+        cli(standalone_mode=True)
+    except ImportError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        click.echo(
+            f"'{error.name}' is not installed; it comes with the extra [{extra}] of this package.",
+            err=True,
+        )
+        sys.exit(2)
+    except ConnectorError as error:
+        click.echo(str(error), err=True)
+        code = {"INVALID_PROCESS": 2}.get(error.code)
+        sys.exit(code or exit_status(error))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@choosing
+def cli(choice: Choice) -> None:
+    """Run BPMN processes whose service tasks are connectors' actions, or serve those over HTTP.
+
+    Exit status: 0 every case finished, 1 a case failed, 2 wrong input, configuration or process,
+    4 a case still waits, 5 a call was interrupted and may have been carried out.
+    """
+
+
+for command in (cases.run, cases.cases, cases.resume, proxy.proxy):
+    cli.add_command(command)

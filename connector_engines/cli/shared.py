@@ -1,0 +1,81 @@
+"""What the commands share: which connectors there are, their settings, data from outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector_runtime import Connector, settings
+from connector_runtime.cli import Choice, choosing
+from connector_runtime.errors import InvalidConfiguration, InvalidInput
+
+
+def configured(command: Any) -> Any:
+    """Add the options that say which connectors there are, and their settings."""
+    command = click.option("--environment", help="Which environment of the file.")(command)
+    command = click.option("--config", help="A YAML file with 'environments:'.")(command)
+    return choosing(command)
+
+
+def connectors(choice: Choice) -> dict[str, Connector]:
+    """Load the chosen connectors, by their names."""
+    loaded = choice.load()
+    found = {connector.name: connector for connector in loaded}
+    if len(found) < len(loaded):
+        names = [connector.name for connector in loaded]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidConfiguration(f"--connector: two of them are named '{twice}'.")
+    return found
+
+
+def settings_of(
+    names: Iterable[str], config: str | None, environment: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return each connector's settings: under its name in the environment, or all of it."""
+    if config is None:
+        if environment is not None:
+            raise InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
+        return {}
+    found = settings.read(config, environment)
+    names = list(names)
+    if any(isinstance(value, dict) or name in names for name, value in found.items()):
+        of_each = {name: found.get(name) or {} for name in names}
+        for name in names:
+            if not isinstance(of_each[name], dict):
+                raise InvalidConfiguration(
+                    f"configuration file '{config}': '{name}' must be a mapping of its settings."
+                )
+        return of_each
+    if len(names) > 1:
+        raise InvalidConfiguration(
+            "configuration: with several connectors, the environment must hold one mapping for "
+            f"each: {', '.join(names)}."
+        )
+    return dict.fromkeys(names, found)
+
+
+def data_of(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        found = json.loads(text)
+    except OSError as error:
+        raise InvalidInput(f"the data can't be read: {error.strerror}.") from error
+    except ValueError:  # not chained: it keeps the text, which may hold a number
+        raise InvalidInput("the data is not valid JSON; give an object, @FILE or -.") from None
+    if not isinstance(found, dict):
+        raise InvalidInput("the data must be a JSON object.")
+    return found
+
+
+def unicode_shown() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")

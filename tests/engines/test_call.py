@@ -1,0 +1,88 @@
+"""The record of a call: no sequence of events leads out of its states, or to a second send."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector_engines.bpmn.call import TRANSITIONS, Call, State
+
+ARGUMENTS = {
+    "begin": (1000.0,),
+    "repeat": (1001.0,),
+    "fail": ({"code": "REFUSED"},),
+    "doubt": ({"code": "OUTCOME_UNKNOWN"},),
+}
+
+
+def happen(call, event):
+    named = {"harmless": False} if event == "lose" else {}
+    getattr(call, event)(*ARGUMENTS.get(event, ()), **named)
+
+
+@pytest.mark.parametrize("event", TRANSITIONS)
+@pytest.mark.parametrize("state", State)
+def test_event_leads_where_the_table_says_or_is_refused(state, event):
+    call = Call(state=state)
+    allowed, target = TRANSITIONS[event]
+    if state in allowed:
+        happen(call, event)
+        assert call.state is target
+    else:
+        with pytest.raises(RuntimeError, match=f"{state.value} can't {event}"):
+            happen(call, event)
+        assert call.state is state
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(TRANSITIONS)), st.booleans()), max_size=30))
+@settings(max_examples=1000)
+def test_no_sequence_of_events_sends_twice(events):
+    """The service stores at most one message, whatever the caller learns of it.
+
+    A call without `since` sends. One with `since` is looked up first: a stored message is found.
+    The world answers honestly: "fail" and "repeat" are said only where nothing was stored.
+    """
+    call, stored, by_hand = Call(), 0, 0
+    for wish, sent in events:
+        if call.state not in TRANSITIONS[wish][0]:
+            continue
+        event = wish
+        if call.state is State.BEGUN and call.before is not None:
+            if event in ("fail", "repeat", "succeed"):  # what a look-up tells
+                event = "succeed" if stored > by_hand else "doubt"
+        elif call.state is State.BEGUN and event in ("succeed", "lose", "doubt"):
+            stored += sent or event == "succeed"  # it left: it was stored, surely or perhaps
+        if event in ("retry", "settle"):
+            by_hand = stored  # somebody looked, and takes it on himself
+        happen(call, event)
+        assert stored - by_hand <= 1
+        if call.state is State.WANTED and stored > by_hand:
+            assert call.since is not None, "it would be sent again without a look"
+        assert Call.from_dict(call.to_dict()) == call
+
+
+def test_moment_of_the_first_beginning_is_kept_until_it_is_surely_over():
+    call = Call()
+    call.begin(10.0)
+    call.withdraw()
+    assert (call.since, call.attempts) == (None, 0)
+    call.begin(20.0)
+    call.lose(harmless=False)
+    call.begin(30.0)
+    assert (call.since, call.before) == (20.0, 20.0)
+    call.repeat(40.0)
+    assert (call.since, call.due) == (20.0, 40.0)  # the first one is still in doubt
+    call.begin(50.0)
+    call.doubt({"code": "OUTCOME_UNKNOWN"})
+    call.look()
+    assert call.since == 20.0
+    call.begin(60.0)
+    call.doubt({"code": "OUTCOME_UNKNOWN"})
+    call.retry()
+    assert (call.since, call.error) == (None, None)
+
+
+def test_harmless_call_is_made_again_as_if_it_had_not_begun():
+    call = Call()
+    call.begin(10.0)
+    call.lose(harmless=True)
+    assert (call.state, call.since) == (State.WANTED, None)
