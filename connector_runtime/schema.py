@@ -23,6 +23,7 @@ _TYPES = {
     "null": "null",
 }
 _DEEPEST = 64
+_TOO_LARGE = 2**1024  # infinite for whoever reads numbers as floats, as most do
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -145,6 +146,7 @@ class Schema:
 
     def faults(self, value: Any) -> list[Fault]:
         """Return every fault of `value` as data: path, keyword, subschema and the value there."""
+        value = plain(value)
         found = list(_not_json(value))
         if not found:
             for path, schema_path in self._engine.faults(value):
@@ -186,11 +188,36 @@ def _follow(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
+def plain(value: Any, depth: int = _DEEPEST + 1) -> Any:
+    """Return a value that only derives from JSON's types, as a template's text does, as plain JSON.
+
+    Validators and encoders treat such values each in its own way. Any other value stays as it is,
+    for validation to refuse by name.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    # The types' own methods: a subclass may print as something else than what it is.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if depth and isinstance(value, dict):
+        return {plain(name): plain(item, depth - 1) for name, item in value.items()}
+    if depth and isinstance(value, list):
+        return [plain(item, depth - 1) for item in value]
+    return value
+
+
 def _not_json(value: Any, path: Path = ()) -> Iterator[Fault]:
     """Find what no JSON text can hold: validators pass it, refuse it or choke on it by turns."""
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return
-    if isinstance(value, str):
+    if isinstance(value, int):
+        if not -_TOO_LARGE < value < _TOO_LARGE:
+            yield Fault(path, "finite", {}, None)
+    elif isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             yield Fault(path, "surrogate", {}, None)
     elif isinstance(value, float):

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidConfiguration
-from .schema import Schema
+from .schema import Schema, plain
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?")  # what is longer, nobody means
 
 
 def is_given(value: Any) -> bool:
@@ -30,6 +30,7 @@ def merge(
     validation to report. The arguments stay as they are.
     """
     known = schema.document["properties"]
+    inputs = {plain(name): plain(value) for name, value in inputs.items()}
     merged = {name: value for name, value in inputs.items() if name not in known or is_given(value)}
     for name in names:
         if name not in merged and is_given(parameters.get(name)):
@@ -97,7 +98,7 @@ def read(path: str | os.PathLike[str], environment: str | None = None) -> dict[s
         raise InvalidConfiguration(
             f"configuration file '{path}' can't be read: {error.strerror}."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         # Not chained: YAML's own message quotes the line, which may hold a token.
