@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from . import errors, installed, settings
+from . import errors, installed
 from .connection import Action, Connection, Connector
 from .loading import load
 
@@ -207,7 +207,13 @@ def _configured(command: Any) -> Any:
 def _connect(connector: Connector, config: str | None, environment: str | None) -> Connection:
     if config is None and environment is not None:
         raise errors.InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
-    return connector.connect(settings.read(config, environment) if config else {})
+    if config is None:
+        return connector.connect({})
+    from . import environments  # a program that brings its own settings needs no YAML
+
+    return connector.connect(
+        environments.of_each(config, environment, [connector.name])[connector.name]
+    )
 
 
 @cli.command()

@@ -17,7 +17,7 @@ from . import installed
 from .connection import Action, Connector
 from .errors import InvalidPackage
 from .schema import Schema
-from .settings import settings_schema
+from .settings import WRITTEN_FOR, settings_schema
 from .version import VERSION, satisfies
 
 Reader = Callable[[str], bytes]
@@ -138,6 +138,8 @@ def _manifest(read: Reader) -> dict[str, Any]:
         for listing in (names, settings)
         for name in sorted({name for name in listing if listing.count(name) > 1})
     ]
+    if WRITTEN_FOR in settings:
+        problems.append(f"'{WRITTEN_FOR}' is the runtime's own setting: give it another name")
     problems += [
         f"'actions[{place}].globals' names '{name}', which is no global parameter"
         for place, entry in enumerate(manifest["actions"])

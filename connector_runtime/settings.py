@@ -1,19 +1,38 @@
-"""Settings and inputs: what counts as given, which value wins, and where a file keeps them."""
+"""Settings and inputs: what counts as given, which value wins, and what a setting must be."""
 
 from __future__ import annotations
 
 import copy
-import os
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .errors import InvalidConfiguration
 from .schema import Schema, plain
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+log = logging.getLogger("connector_runtime")
+
+WRITTEN_FOR = "connectorVersion"  # the one name that no connector may declare itself
 _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?")  # what is longer, nobody means
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_PART = r"(0|[1-9][0-9]{0,8})"
+_VERSION = rf"^{_PART}\.{_PART}\.{_PART}(-[0-9A-Za-z.-]+)?$(?!\n)"
+
+
+class Settings(dict[str, Any]):
+    """Settings that were read from a file, and where in it, for messages."""
+
+    where = "configuration"
+
+
+class Unset(str):
+    """The blank text that is left of a value whose ${VARIABLE} is not set; `variable` is its name.
+
+    Blank text counts as not given, so it is a fault only where something must be given.
+    """
+
+    variable = ""
 
 
 def is_given(value: Any) -> bool:
@@ -43,111 +62,112 @@ def merge(
 
 def settings_schema(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Derive from the manifest the schema of all parameters and options together."""
-    properties = {}
+    properties: dict[str, Any] = {}
     for entry in [*manifest["parameters"], *manifest["options"]]:
         facets = ("type", "description", "pattern", "minimum", "maximum", "default")
         properties[entry["name"]] = {key: entry[key] for key in facets if key in entry}
         if "mustBe" in entry:
             properties[entry["name"]]["x-mustBe"] = entry["mustBe"]
+    properties[WRITTEN_FOR] = {
+        "type": "string",
+        "description": "The connector's version that these settings were written for.",
+        "pattern": _VERSION,
+        "x-mustBe": "a version, such as 1.0.0",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "additionalProperties": False,
         "required": [entry["name"] for entry in manifest["parameters"] if entry["required"]],
         "properties": properties,
+        "x-connector": {"name": manifest["name"], "version": manifest["version"]},
+        "x-options": [entry["name"] for entry in manifest["options"]],
     }
 
 
 def check(settings: Mapping[str, Any] | None, schema: Schema) -> dict[str, Any]:
     """Return the settings with defaults filled in, or raise InvalidConfiguration with every fault.
 
-    A number may come as text: configuration forms and environment variables know nothing else.
+    Numbers, true and false may come as text: configuration forms and environment variables know
+    nothing else. Where `connectorVersion` says that the settings were written for a later version
+    than this one, names that are unknown here are left out with a warning in the log.
     """
     if not isinstance(settings, Mapping) and settings is not None:
         raise InvalidConfiguration("configuration: the settings must be a mapping of names.")
     checked = merge(settings or {}, {}, (), schema)
     for name, subschema in schema.document["properties"].items():
-        value = checked.get(name)
-        if subschema["type"] != "string" and isinstance(value, str):
-            text = value.strip()
-            if _NUMBER.fullmatch(text):
-                checked[name] = float(text) if "." in text else int(text)
-    problems = schema.problems(checked)
+        if name in checked:
+            checked[name] = _from_text(checked[name], subschema["type"])
+    _leave_out_later_names(checked, schema)
+    problems = [_hint(problem, settings or {}) for problem in schema.problems(_shown(checked))]
+    options = schema.document.get("x-options", ())
+    problems += [
+        f"'{name}': the variable '{value.variable}' is not set"
+        for name, value in (settings or {}).items()
+        if name in options and isinstance(value, Unset)
+    ]
     if problems:
-        problems = [
-            f"{problem} (set it for this environment)"
-            if problem.endswith("is required")
-            else problem
-            for problem in problems
-        ]
-        raise InvalidConfiguration(f"configuration: {'; '.join(problems)}.", problems=problems)
+        where = getattr(settings, "where", "configuration")
+        raise InvalidConfiguration(f"{where}: {'; '.join(problems)}.", problems=problems)
+    checked.pop(WRITTEN_FOR, None)
     return checked
 
 
-def read(path: str | os.PathLike[str], environment: str | None = None) -> dict[str, Any]:
-    """Read one environment's settings from a YAML file and fill in its ${VARIABLES}.
+def _from_text(value: Any, kind: str) -> Any:
+    """Return a number, true or false that text stands for; any other value as it is."""
+    text = value.strip() if isinstance(value, str) else ""
+    if kind in ("number", "integer") and _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    if kind == "boolean" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return value
 
-    The file maps `environments` to names and those to settings; the name may be left out where
-    there is only one. Raise InvalidConfiguration, which never shows the file's contents.
+
+def _leave_out_later_names(checked: dict[str, Any], schema: Schema) -> None:
+    """Take out what a later version knows and this one does not, and say so in the log."""
+    this = schema.document.get("x-connector", {"name": "the connector", "version": "0.0.0"})
+    written_for = checked.get(WRITTEN_FOR)
+    if not isinstance(written_for, str) or not re.fullmatch(_VERSION, written_for):
+        return
+    if _numbers(written_for) <= _numbers(this["version"]):
+        return
+    for name in sorted(checked.keys() - schema.document["properties"].keys(), key=str):
+        del checked[name]
+        log.warning(
+            "configuration: '%s' is not known to %s %s and is left out; the settings were written "
+            "for version %s.",
+            name if _NAME.fullmatch(str(name)) else "(a name of another form)",
+            this["name"],
+            this["version"],
+            written_for,
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.partition("-")[0].split(".")]
+
+
+def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with each name that can't be one hidden: it may be a value, as in `a:b`.
+
+    `authToken:x` without a space is one name to YAML.
     """
-    import yaml  # only the command line reads files; an engine brings its own settings
-
-    try:
-        document = yaml.safe_load(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise InvalidConfiguration(
-            f"configuration file '{path}' can't be read: {error.strerror}."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        # Not chained: YAML's own message quotes the line, which may hold a token.
-        raise InvalidConfiguration(
-            f"configuration file '{path}' is not valid YAML{where}."
-        ) from None
-    environments = document.get("environments") if isinstance(document, dict) else None
-    if not isinstance(environments, dict) or not environments:
-        raise InvalidConfiguration(
-            f"configuration file '{path}' must be a mapping with 'environments:', and under it a "
-            "mapping of settings for each environment, such as development, test and production."
-        )
-    names = ", ".join(map(str, environments))
-    if environment is None:
-        if len(environments) > 1:
-            raise InvalidConfiguration(
-                f"configuration file '{path}' has several environments; name one of: {names}."
-            )
-        environment = next(iter(environments))
-    if environment not in environments:
-        raise InvalidConfiguration(
-            f"configuration file '{path}' has no environment '{environment}'. It has: {names}."
-        )
-    settings = environments[environment]
-    if not isinstance(settings, dict):
-        raise InvalidConfiguration(
-            f"configuration file '{path}': environment '{environment}' must be a mapping."
-        )
-    return _filled(settings, environment)
+    return {
+        name if not isinstance(name, str) or _NAME.fullmatch(name) else _hidden(name): value
+        for name, value in settings.items()
+    }
 
 
-def _filled(settings: dict[Any, Any], environment: str) -> dict[str, Any]:
-    missing: list[str] = []
+def _hidden(name: str) -> str:
+    before = name.partition(":")[0]
+    return f"{before}: (a space is missing)" if _NAME.fullmatch(before) else "(no name)"
 
-    def fill(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            missing.append(match[1])
-        return os.environ.get(match[1], "")
 
-    def filled_value(value: Any) -> Any:
-        if isinstance(value, dict):  # an environment may hold one mapping for each connector
-            return {name: filled_value(inner) for name, inner in value.items()}
-        return _VARIABLE.sub(fill, value) if isinstance(value, str) else value
-
-    filled = {name: filled_value(value) for name, value in settings.items()}
-    if missing:
-        problems = [f"the variable '{name}' is not set" for name in dict.fromkeys(missing)]
-        raise InvalidConfiguration(
-            f"configuration: environment '{environment}': {'; '.join(problems)}.",
-            problems=problems,
-        )
-    return filled
+def _hint(problem: str, settings: Mapping[str, Any]) -> str:
+    """Add to a setting that is required why it is not there."""
+    if not problem.endswith("is required"):
+        return problem
+    value = settings.get(problem.split("'")[1])
+    if isinstance(value, Unset):
+        return f"{problem} (the variable '{value.variable}' is not set)"
+    return f"{problem} (set it for this environment)"

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from twilio_sandbox import Sandbox
@@ -15,10 +16,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    with Sandbox() as sandbox:
-        os.environ["TWILIO_ACCOUNT_SID"] = sandbox.account_sid
-        os.environ["TWILIO_AUTH_TOKEN"] = sandbox.auth_token
-        os.environ["TWILIO_SANDBOX_URL"] = sandbox.url
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
+        # The example's settings are the sandbox's own; its port is one that is free.
+        text = (ROOT / "examples" / "connector.yaml").read_text("utf-8")
+        config = Path(folder, "connector.yaml")
+        config.write_text(text.replace("http://127.0.0.1:8010", sandbox.url), "utf-8")
+        os.environ["DEMO_CONFIG"] = str(config)
         print(f"A stand-in for Twilio listens on {sandbox.url}; nothing leaves this machine.")
         send = ("run", "send_sms", "--set", "to=+14155550123", "--set")
 
@@ -66,7 +69,7 @@ def engine(*arguments: str) -> None:
 
 def command(name: str, module: str, *arguments: str, quiet: bool = False) -> None:
     """Run a command line as a user would, and show the command and what it printed."""
-    configured = ["--config", "examples/connector.yaml", "--environment", "development"]
+    configured = ["--config", os.environ["DEMO_CONFIG"], "--environment", "development"]
     if not quiet:
         print(f"$ {name} {shlex.join(arguments)}", flush=True)
     done = subprocess.run(

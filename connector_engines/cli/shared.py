@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from connector_runtime import Connector, settings
+from connector_runtime import Connector
 from connector_runtime.cli import Choice, choosing
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
 
@@ -41,22 +41,9 @@ def settings_of(
         if environment is not None:
             raise InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
         return {}
-    found = settings.read(config, environment)
-    names = list(names)
-    if any(isinstance(value, dict) or name in names for name, value in found.items()):
-        of_each = {name: found.get(name) or {} for name in names}
-        for name in names:
-            if not isinstance(of_each[name], dict):
-                raise InvalidConfiguration(
-                    f"configuration file '{config}': '{name}' must be a mapping of its settings."
-                )
-        return of_each
-    if len(names) > 1:
-        raise InvalidConfiguration(
-            "configuration: with several connectors, the environment must hold one mapping for "
-            f"each: {', '.join(names)}."
-        )
-    return dict.fromkeys(names, found)
+    from connector_runtime import environments
+
+    return {**environments.of_each(config, environment, names)}
 
 
 def data_of(text: str | None) -> dict[str, Any]:

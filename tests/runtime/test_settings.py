@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 
 from connector_runtime import errors, settings
@@ -107,69 +109,57 @@ def test_numbers_may_come_as_text_and_blank_options_get_their_defaults(twilio):
     assert checked["apiBaseUrl"] == "https://api.twilio.com"
 
 
-def write(tmp_path, text):
-    path = tmp_path / "connector.yaml"
-    path.write_text(text, "utf-8")
-    return path
+def later(twilio, caplog, version, **unknown):
+    """Connect with settings that a later version knows; return what is warned of."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "connector_runtime"):
+        twilio.connect({**GOOD, "connectorVersion": version, **unknown}).close()
+    return [record.getMessage() for record in caplog.records]
 
 
-TWO = "environments:\n  test: {a: '1'}\n  production: {a: '2'}\n"
-BAD_FILES = {
-    "no mapping": ("- a\n", None, "must be a mapping with 'environments:'"),
-    "empty": ("", None, "must be a mapping with 'environments:'"),
-    "environments is a list": ("environments: [a]", None, "must be a mapping with"),
-    "environment is text": ("environments: {test: hush}", None, "'test' must be a mapping"),
-    "several and none named": (TWO, None, "name one of: test, production"),
-    "not there": (TWO, "development", "has no environment 'development'. It has: test, production"),
-    "not YAML": ("a: 'hush\n", None, "is not valid YAML at line"),
-    "object tag": ("environments: !!python/object:os.system hush", None, "is not valid YAML"),
-}
+def test_after_a_rollback_what_only_the_later_version_knows_is_left_out_with_a_warning(
+    twilio, caplog
+):
+    (warning,) = later(twilio, caplog, "99.1.0", laterOption="hush")
+    assert warning == (
+        "configuration: 'laterOption' is not known to twilio 1.0.0 and is left out; the settings "
+        "were written for version 99.1.0."
+    )
+    assert later(twilio, caplog, "99.1.0") == []
+    (hidden,) = later(twilio, caplog, "99.1.0", **{"authToken:hush": ""})
+    assert "hush" not in hidden
 
 
-@pytest.mark.parametrize(("text", "environment", "expected"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_wrong_file_is_refused_without_showing_it(tmp_path, text, environment, expected):
-    with pytest.raises(errors.InvalidConfiguration) as caught:
-        settings.read(write(tmp_path, text), environment)
-    assert expected in str(caught.value)
-    assert "hush" not in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+@pytest.mark.parametrize("version", ["1.0.0", "0.9.0", "1.0.0-rc.1"])
+def test_a_typing_error_in_settings_for_this_version_is_refused(twilio, version):
+    with pytest.raises(errors.InvalidConfiguration, match="did you mean 'timeoutSeconds'"):
+        twilio.connect({**GOOD, "connectorVersion": version, "timeoutSecond": 5})
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(errors.InvalidConfiguration, match="No such file"):
-        settings.read(tmp_path / "missing.yaml")
+def test_what_a_later_version_knows_too_is_still_checked(twilio):
+    with pytest.raises(errors.InvalidConfiguration, match="'timeoutSeconds' must be"):
+        twilio.connect({**GOOD, "connectorVersion": "99.0.0", "timeoutSeconds": -1})
 
 
-def test_a_file_in_another_encoding(tmp_path):
-    path = tmp_path / "connector.yaml"
-    path.write_bytes(b"a: \xff\xfe")
-    with pytest.raises(errors.InvalidConfiguration, match="is not valid YAML"):
-        settings.read(path)
+@pytest.mark.parametrize("version", ["1", "newest", 2])
+def test_a_version_that_is_none_is_refused(twilio, version):
+    with pytest.raises(errors.InvalidConfiguration, match="'connectorVersion' must be"):
+        twilio.connect({**GOOD, "connectorVersion": version, "laterOption": 1})
 
 
-def test_the_only_environment_need_not_be_named(tmp_path):
-    assert settings.read(write(tmp_path, "environments: {test: {a: '1'}}")) == {"a": "1"}
+def test_the_version_is_not_a_setting_of_the_connector(twilio):
+    schema = Schema(settings.settings_schema(twilio.manifest))
+    assert "connectorVersion" not in settings.check({**GOOD, "connectorVersion": "1.0.0"}, schema)
 
 
-def test_variables_are_filled_in(tmp_path, monkeypatch):
-    monkeypatch.setenv("MADE_UP", "x: ${NOT_AGAIN}")
-    path = write(tmp_path, "environments: {test: {a: 'b ${MADE_UP}', n: 5}}")
-    assert settings.read(path, "test") == {"a": "b x: ${NOT_AGAIN}", "n": 5}
-
-
-def test_variables_that_are_not_set_are_all_named(tmp_path, monkeypatch):
-    monkeypatch.delenv("MADE_UP", raising=False)
-    path = write(tmp_path, "environments: {test: {a: '${MADE_UP}', b: '${MADE_UP_2}'}}")
-    with pytest.raises(errors.InvalidConfiguration) as caught:
-        settings.read(path)
-    assert caught.value.problems == (
-        "the variable 'MADE_UP' is not set", "the variable 'MADE_UP_2' is not set",
-    )  # fmt: skip
-
-
-def test_the_example_file_has_bizagis_environments(root, monkeypatch):
-    for name in ("ACCOUNT_SID", "AUTH_TOKEN", "SANDBOX_URL", "FROM", "VOICE_URL"):
-        monkeypatch.setenv(f"TWILIO_{name}", "x")
-        monkeypatch.setenv(f"TWILIO_TEST_{name}", "x")
-    for environment in ("development", "test", "production"):
-        assert settings.read(root / "examples/connector.yaml", environment)["authToken"] == "x"
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("true", True), (" FALSE ", False), (True, True), ("yes", None), (1, None), ("1", None)],
+)
+def test_true_and_false_may_come_as_text(given, expected):
+    document = schema(flag={"type": "boolean"})
+    if expected is None:
+        with pytest.raises(errors.InvalidConfiguration, match="'flag' must be true or false"):
+            settings.check({"flag": given}, document)
+    else:
+        assert settings.check({"flag": given}, document) == {"flag": expected}
