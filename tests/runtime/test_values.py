@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from connector_runtime import errors, settings
+from connector_runtime import environments, errors, settings
 from connector_runtime.schema import Schema, fast_engine, reference_engine
 
 TO = "+14155550123"
@@ -142,7 +142,7 @@ def test_a_number_of_5000_digits_in_a_file_is_a_wrong_configuration(tmp_path):
     path = tmp_path / "connector.yaml"
     path.write_text(f"environments: {{test: {{timeoutSeconds: {5000 * '9'}}}}}")
     with pytest.raises(errors.InvalidConfiguration, match="is not valid YAML"):
-        settings.read(path)
+        environments.read(path)
 
 
 def test_digits_stay_text_where_a_parameter_is_text(twilio_folder):
