@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+from .countries import E164
+
+if TYPE_CHECKING:
+    from .setup import Setup
 
 SENDER = "+15005550006"
 CANNOT_SEND_SMS = "+15005550007"
@@ -20,10 +26,13 @@ TO_ERRORS = {
     "+15005550009": 21614,
     "+15005550010": 21608,
 }
-SERVICE_ERRORS = {"MG" + 32 * "0": 21703}
+# The sandbox's own. A Messaging Service of zeros has no sender: 21704.
+SERVICE_ERRORS = {"MG" + 31 * "0" + "1": 21703}
+NO_SUCH_SERVICE = frozenset({"MG" + 31 * "0" + "2"})
 
 # Delivery failures come after the message was accepted: they are no HTTP error.
-DELIVERY_ERRORS = {f"+1500555300{digit}": 30000 + digit for digit in range(1, 9)}
+_DELIVERY_CODES = (*range(30001, 30009), 30032, 30034, 30044, 30450)
+DELIVERY_ERRORS: dict[str, int] = {f"+1500555{code - 27000}": code for code in _DELIVERY_CODES}
 DELIVERY_MESSAGES = {
     30001: "Queue overflow",
     30002: "Account suspended",
@@ -33,42 +42,40 @@ DELIVERY_MESSAGES = {
     30006: "Landline or unreachable carrier",
     30007: "Message filtered",
     30008: "Unknown error",
+    30032: "Toll-Free number has not been verified",
+    30034: "Message from an unregistered number",
+    30044: "Trial message length exceeded",
+    30450: "Message delivery blocked by SMS pumping protection",
 }
 # These never left Twilio; the others did and are charged for.
-NEVER_SENT = {30001, 30002}
+NEVER_SENT = {30001, 30002, 30032, 30034, 30044, 30450}
 
 # fullmatch throughout: Python's $ would let a trailing line break pass.
-_E164 = re.compile(r"\+(1[2-9][0-9]{9}|[2-9][0-9]{6,14})")
-_FICTION = re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}")
-_SHORT_CODE = re.compile(r"[0-9]{3,8}")
-_ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
-_SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
+FICTION = re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}")
+SHORT_CODE = re.compile(r"[0-9]{3,8}")
+SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
+_ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
 
 
-def is_on_account(number: str) -> bool:
-    """Tell whether the sandbox's live account has this number."""
-    return number in (SENDER, CANNOT_SEND_SMS) or bool(_FICTION.fullmatch(number))
+def is_alphanumeric(sender: str) -> bool:
+    return bool(_ALPHANUMERIC.fullmatch(sender))
 
 
-def refusal_of_sender(sender: str, test_credentials: bool) -> int | None:
+def refusal_of_sender(sender: str, test_credentials: bool, setup: Setup) -> int | None:
     """Return the code that Twilio refuses this `From` with, or None where it takes it."""
     number = sender.removeprefix("whatsapp:")
     if number in FROM_ERRORS:
         return FROM_ERRORS[number]
     if test_credentials:
         return None if sender == SENDER else 21606
-    if _E164.fullmatch(number):
-        return None if is_on_account(number) else 21659
-    if _SHORT_CODE.fullmatch(sender) or _ALPHANUMERIC.fullmatch(sender):
+    if E164.fullmatch(number):
+        able = setup.number(number)
+        if able is None:
+            return 21659
+        return None if able["sms"] else 21606
+    if SHORT_CODE.fullmatch(sender) or is_alphanumeric(sender):
         return None
     return 21212
-
-
-def refusal_of_service(service: str, test_credentials: bool) -> int | None:
-    """Return the code that Twilio refuses this `MessagingServiceSid` with, or None."""
-    if test_credentials or not _SERVICE.fullmatch(service):
-        return 21701  # the test account has no Messaging Service
-    return SERVICE_ERRORS.get(service)
 
 
 def refusal_of_recipient(recipient: str, sender: str) -> int | None:
@@ -76,7 +83,9 @@ def refusal_of_recipient(recipient: str, sender: str) -> int | None:
     number = recipient.removeprefix("whatsapp:")
     if number in TO_ERRORS:
         return TO_ERRORS[number]
-    if not _E164.fullmatch(number):
+    if SHORT_CODE.fullmatch(recipient):
+        return None
+    if not E164.fullmatch(number):
         return 21211
     if sender and recipient.startswith("whatsapp:") != sender.startswith("whatsapp:"):
         return 21910

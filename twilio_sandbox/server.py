@@ -14,7 +14,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from types import TracebackType
@@ -23,13 +23,16 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from . import numbers
+from .answers import Answer, Question, error
+from .credentials import Account, user_of
 from .faults import Fault, Faults
-from .resources import Account, Answer, Question, answer, error, user_of
+from .resources import answer
+from .setup import SCENARIOS, Setup, done
 from .store import API_VERSION, Behaviour, Store
 
 ACCOUNT_SID = "AC5a4db0c0000000000000000000000001"
 AUTH_TOKEN = "sandbox-auth-token-not-a-secret"  # noqa: S105 - made up, opens nothing
+_KEY = "5a4db0c000000000000000000000000"
 REMEMBERED_REQUESTS = 10_000
 HTML = "<!DOCTYPE html><html><head><title>Sandbox</title></head><body>Not JSON.</body></html>"
 
@@ -46,20 +49,25 @@ class Sandbox:
         self,
         port: int = 0,
         *,
+        scenario: str = "ready",
         account_sid: str = ACCOUNT_SID,
         auth_token: str = AUTH_TOKEN,
         step_seconds: float = 0.5,
         clock_offset_seconds: float = 0,
         **behaviour: Any,
     ) -> None:
+        chosen = SCENARIOS.get(scenario)
+        if chosen is None:
+            raise ValueError(f"no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
+        self.scenario = chosen
         self.account = Account(
             sid=account_sid,
             auth_token=auth_token,
-            api_key_sid="SK5a4db0c0000000000000000000000002",
-            api_key_secret="sandbox-api-key-secret-not-a-secret",  # noqa: S106 - made up
+            keys={kind: (f"SK{_KEY}{digit}", f"sandbox-{kind}-key-secret-not-a-secret")
+                  for digit, kind in enumerate(("standard", "main", "restricted"), start=2)},
             test_sid="AC5a4db0c0000000000000000000000003",
             test_auth_token="sandbox-test-token-not-a-secret",  # noqa: S106 - made up
-        )
+        )  # fmt: skip
         self.account_sid = account_sid
         self.auth_token = auth_token
         self.port = port
@@ -68,6 +76,7 @@ class Sandbox:
         self._store = Store(
             account_sid, step_seconds, clock_offset_seconds, replace(self._behaviour)
         )
+        self._setup = chosen.setup
         self._faults = Faults()
         self._requests: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_REQUESTS)
         self._log_lock = threading.Lock()
@@ -93,26 +102,38 @@ class Sandbox:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Settings for the connector: the account's own token, and a number to send from."""
-        return self._settings(self.account_sid, self.auth_token)
+        """Settings for the connector, as the scenario has them: who signs in, and the sender.
+
+        Without a scenario: the account's own token, and a number to send from.
+        """
+        return self.settings_with(self.scenario.credentials)
 
     @property
     def key_settings(self) -> dict[str, str]:
-        """Settings with an API key in place of the account's token."""
-        key = self.account.api_key_sid
-        return {**self._settings(self.account_sid, self.account.api_key_secret), "apiKeySid": key}
+        """Settings with a Standard API key in place of the account's token."""
+        return self.settings_with("standard")
 
     @property
     def test_settings(self) -> dict[str, str]:
         """Settings with test credentials, which may only create messages."""
-        return self._settings(self.account.test_sid, self.account.test_auth_token)
+        return self.settings_with("test")
 
-    def _settings(self, account_sid: str, auth_token: str) -> dict[str, str]:
+    def settings_with(self, credentials: str) -> dict[str, str]:
+        """Settings with "token", "test", or the kind of an API key: standard, main, restricted."""
+        account, sid, key = self.account, self.account_sid, {}
+        if credentials == "test":
+            sid, secret = account.test_sid, account.test_auth_token
+        elif credentials == "token":
+            secret = self.auth_token
+        else:
+            key_sid, secret = account.keys[credentials]
+            key = {"apiKeySid": key_sid}
         return {
-            "from": numbers.SENDER,
-            "accountId": account_sid,
-            "authToken": auth_token,
+            "from": self.scenario.sender,
+            "accountId": sid,
+            "authToken": secret,
             "apiBaseUrl": self.url,
+            **key,
         }
 
     @property
@@ -130,6 +151,10 @@ class Sandbox:
         """
         with self._log_lock:
             return [dict(each) for each in self._requests]
+
+    def now(self) -> float:
+        """The time by the sandbox's clock, in seconds since 1970."""
+        return self._store.clock.now()
 
     def advance(self, seconds: float) -> None:
         """Move the sandbox's clock on, and with it every message."""
@@ -168,13 +193,27 @@ class Sandbox:
         """
         self._store.behaviour.change(**behaviour)
 
+    @property
+    def setup(self) -> Setup:
+        """How the account is set up now."""
+        return self._setup
+
+    def set_up(self, **changes: Any) -> None:
+        """Change the account's set-up: see `twilio_sandbox.setup.Setup`."""
+        self._setup = self._setup.changed(changes)
+
+    def do_step(self, step: int) -> None:
+        """Do a step (1 to 7) of the set-up as the connector's document describes it."""
+        self._setup = done(self._setup, step)
+
     def mend(self) -> None:
         """Switch every fault off."""
         self._faults.clear()
 
     def reset(self) -> None:
-        """Forget every message, request and fault; behave as at first."""
+        """Forget every message, request and fault; behave and be set up as at first."""
         self._faults.clear()
+        self._setup = self.scenario.setup
         self._store.behaviour = replace(self._behaviour)
         self._store.clear()
         with self._log_lock:
@@ -299,7 +338,7 @@ class Sandbox:
         return response
 
     def _carry_out(self, question: Question, storing: list[Fault]) -> Answer:
-        done = answer(question, self.account, self._store)
+        done = answer(question, self.account, self._setup, self._store, self.url)
         # What test credentials create is answered and not kept.
         if done.status == 201 and self._store.get(done.value["sid"]) is not None:
             of = {fault.kind: fault.options for fault in storing}
@@ -352,13 +391,15 @@ class Sandbox:
         """Make the answer as Twilio sends it: compressed for whoever takes gzip."""
         text = json.dumps(given.value) if given.text is None else given.text
         body = text.encode("utf-8", "surrogatepass")
+        if given.status == 204:
+            body = b""
         headers = {
             "Twilio-Request-Id": "RQ" + secrets.token_hex(16),
             "Date": formatdate(self._store.clock.now(), usegmt=True),
             "Vary": "Accept-Encoding",
             **given.headers,
         }
-        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
+        if body and _takes_gzip(request.headers.get("Accept-Encoding", "")):
             body = gzip.compress(body, compresslevel=1, mtime=0)
             headers["Content-Encoding"] = "gzip"
         return web.Response(
@@ -395,6 +436,14 @@ class Sandbox:
         if asked == "POST /faults":
             self.fail(**value)
             return {}
+        if asked == "GET /setup":
+            return asdict(self.setup)
+        if asked == "POST /setup":
+            self.set_up(**value)
+            return asdict(self.setup)
+        if re.fullmatch("POST /steps/[1-7]", asked):
+            self.do_step(int(asked[-1]))
+            return asdict(self.setup)
         if asked == "POST /behaviour":
             self.behave(**value)
             return {}

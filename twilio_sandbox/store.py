@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import secrets
 import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from itertools import count, islice
@@ -24,6 +25,11 @@ TRIAL_PREFIX = "Sent from your Twilio trial account - "
 DELIVERED = ("queued", "sending", "sent", "delivered")
 # A message that has one of these was sent, and is charged for.
 SENT = frozenset(("sent", "delivered", "undelivered", "received", "read", "partially_delivered"))
+# These are final: only such a message may be redacted or deleted.
+DONE = frozenset(
+    ("sent", "delivered", "undelivered", "failed", "received", "read", "canceled",
+     "partially_delivered")
+)  # fmt: skip
 # Seeded messages end here, so that one seed gives the same dates on every day.
 SEEDED_UNTIL = 1526400144.0  # Tue, 15 May 2018 16:02:24 +0000
 
@@ -108,6 +114,10 @@ class Message:
     # When lists begin to have it, and how much later than `created` its SID seems to be.
     listed: float = 0
     jitter: float = 0
+    # When a scheduled message takes its second step; when it was changed by hand, and how.
+    starts: float | None = None
+    canceled: float | None = None
+    redacted: float | None = None
     # Fields given word for word when the message was added by hand.
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -144,11 +154,25 @@ class Store:
             self._by_sid.clear()
 
     def new(
-        self, to: str, sender: str | None, body: str, service: str | None = None, media: int = 0
+        self,
+        to: str,
+        sender: str | None,
+        body: str,
+        service: str | None = None,
+        media: int = 0,
+        *,
+        error_code: int | None = None,
+        starts: float | None = None,
     ) -> Message:
-        """Return a message created now, which `keep` may then store."""
-        error_code = numbers.DELIVERY_ERRORS.get(to.removeprefix("whatsapp:"))
+        """Return a message created now, which `keep` may then store.
+
+        `error_code`: what it fails with; `starts`: when it is sent, if it is scheduled.
+        """
         course = _course(error_code)
+        if service:
+            course = ("accepted", *course)
+        if starts is not None:
+            course = ("scheduled", *course)
         now, jitter = self.clock.now(), self.behaviour.order_jitter_seconds
         return Message(
             sid=("MM" if media else "SM") + secrets.token_hex(16),
@@ -159,7 +183,8 @@ class Store:
             to=to,
             sender=sender,
             body=body,
-            course=("accepted", *course) if service else course,
+            course=course,
+            starts=starts,
             service=service,
             media=media,
             error_code=error_code,
@@ -169,6 +194,35 @@ class Store:
         with self._lock:
             insort(self._ordered, message, key=lambda each: each.key)
             self._by_sid[message.sid] = message
+
+    def cancel(self, message: Message) -> bool:
+        """Cancel a message that was not sent yet; False where that is too late."""
+        now = self.clock.now()
+        status = self.view(message, now)["status"]
+        if status not in ("scheduled", "accepted", "queued"):
+            return False
+        message.course, message.canceled = ("canceled",), now
+        return True
+
+    def redact(self, message: Message) -> bool:
+        """Take the text out of a message that is done with; False where it is not."""
+        now = self.clock.now()
+        if not self._is_done(message, now):
+            return False
+        message.redacted = now
+        return True
+
+    def delete(self, message: Message) -> bool:
+        """Forget a message that is done with; False where it is not."""
+        if not self._is_done(message, self.clock.now()):
+            return False
+        with self._lock:
+            if self._by_sid.pop(message.sid, None) is not None:
+                self._ordered.remove(message)
+        return True
+
+    def _is_done(self, message: Message, now: float) -> bool:
+        return self.view(message, now)["status"] in DONE
 
     def hide(self, sid: str, seconds: float) -> None:
         """Keep a message out of lists until so many seconds after it was created."""
@@ -268,16 +322,30 @@ class Store:
 
     def _stage(self, message: Message, now: float) -> int:
         last = len(message.course) - 1
+        first, since = 0, message.created
+        if message.starts is not None and last > 0:
+            if now < message.starts:
+                return 0
+            first, since = 1, message.starts
         if not self.step_seconds:
             return last
-        return max(0, min(last, int((now - message.created) / self.step_seconds)))
+        return max(0, min(last, first + int((now - since) / self.step_seconds)))
+
+    def _reached(self, message: Message, step: int) -> float:
+        """Return when the message takes a step of its course."""
+        if message.canceled is not None:
+            return message.canceled
+        if message.starts is not None and step > 0:
+            return message.starts + (step - 1) * self.step_seconds
+        return message.created + step * self.step_seconds
 
     def sender_of(self, message: Message, now: float) -> Any:
         """Return the message's `from`, which is not known while it is 'accepted' only."""
         if "from" in message.fixed:
             return message.fixed["from"]
-        accepted = message.course[self._stage(message, now)] == "accepted"
-        return None if accepted else message.sender
+        status = message.course[self._stage(message, now)]
+        unknown = status in ("accepted", "scheduled") or message.canceled is not None
+        return None if unknown and message.service else message.sender
 
     def sent_at(self, message: Message, now: float) -> float | None:
         """Return when the message was sent, None where it was not yet."""
@@ -287,7 +355,7 @@ class Store:
         step = next((at for at, each in enumerate(message.course) if each in SENT), None)
         if step is None or self._stage(message, now) < step:
             return None
-        return message.created + step * self.step_seconds
+        return self._reached(message, step)
 
     def view_as_created(self, message: Message) -> dict[str, Any]:
         """Return the message as the answer to its creation shows it, however short a step is."""
@@ -305,10 +373,12 @@ class Store:
         return {
             "account_sid": self.account_sid,
             "api_version": API_VERSION,
-            "body": message.body,
+            "body": message.body if message.redacted is None else "",
             "date_created": as_rfc2822(int(message.created)),
             "date_sent": None if sent is None else as_rfc2822(int(sent)),
-            "date_updated": as_rfc2822(int(message.created + stage * self.step_seconds)),
+            "date_updated": as_rfc2822(
+                int(max(self._reached(message, stage), message.redacted or 0))
+            ),
             "direction": message.direction,
             "error_code": message.error_code if failed else None,
             "error_message": (
@@ -319,7 +389,7 @@ class Store:
             "from": self.sender_of(message, now),
             "messaging_service_sid": message.service or self.behaviour.default_service,
             "num_media": str(message.media),
-            "num_segments": "0" if status == "accepted" else str(segments),
+            "num_segments": "0" if status in ("accepted", "scheduled") else str(segments),
             "price": None if sent is None else f"{-PRICE_OF_SEGMENT * segments:.5f}",
             "price_unit": "USD",
             "sid": message.sid,
@@ -328,6 +398,8 @@ class Store:
             "to": message.to,
             "uri": f"{uri}.json",
             **message.fixed,
+            **({} if message.redacted is None else {"body": ""}),
+            **({} if message.canceled is None else {"status": "canceled"}),
         }
 
 
@@ -346,11 +418,45 @@ def count_segments(body: str) -> int:
     return 1 if units <= single else math.ceil(units / joined)
 
 
+_DATE = re.compile(
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"([T ](?P<time>[0-9]{2}:[0-9]{2}(:[0-9]{2})?)(\.[0-9]{1,9})?"
+    r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2}|))?"
+)
+
+
 def parse_date_sent(text: str) -> tuple[float, float]:
-    """Return the first and the last second of a DateSent filter's day, or moment, in UTC."""
-    form = "%Y-%m-%d" if len(text) == len("2018-05-15") else "%Y-%m-%dT%H:%M:%SZ"
-    start = datetime.strptime(text + " +0000", form + " %z").timestamp()
-    return start, start + (86399 if form == "%Y-%m-%d" else 0)
+    """Return the first and the last second that a DateSent filter means, in UTC.
+
+    A day alone is the whole day, and so is its midnight in UTC: Twilio's libraries write every day
+    like that. Any other moment is that second. Raises ValueError for anything else.
+    """
+    match = _DATE.fullmatch(text)
+    start = parse_moment(text)
+    whole_day = match and (
+        match["time"] is None
+        or (match["time"] in ("00:00:00", "00:00") and match["zone"] in ("Z", ""))
+    )
+    return start, start + (86399 if whole_day else 0)
+
+
+def parse_moment(text: str) -> float:
+    """Return the moment, to the second, of a date in ISO 8601 or RFC 2822; UTC where none is named.
+
+    Raises ValueError.
+    """
+    match = _DATE.fullmatch(text)
+    if match is None:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return float(int(moment.timestamp()))
+    time_of_day = match["time"] or "00:00:00"
+    if len(time_of_day) == len("00:00"):
+        time_of_day += ":00"
+    zone = match["zone"] if match["zone"] not in (None, "", "Z") else "+0000"
+    written = f"{match['day']} {time_of_day} {zone}"
+    return datetime.strptime(written, "%Y-%m-%d %H:%M:%S %z").timestamp()
 
 
 def _course(error_code: int | None) -> tuple[str, ...]:

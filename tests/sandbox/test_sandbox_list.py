@@ -111,6 +111,9 @@ def test_page_size_may_be_anything_to_a_thousand(api, sandbox, size):
         pytest.param({"PageSize": "\u0661\u0660"}, 20001, id="page size in Arabic digits"),
         pytest.param({"PageSize": "1001"}, 20007, id="page size too large"),
         pytest.param({"DateSent": "yesterday"}, 20001, id="date in words"),
+        pytest.param({"DateSent": "2018-02-30"}, 20001, id="30 February"),
+        pytest.param({"DateSent<": "2018-05-16T25:00:00Z"}, 20001, id="25 o'clock"),
+        pytest.param({"DateSent>": "16/05/2018"}, 20001, id="date with slashes"),
     ],
 )
 def test_bad_queries_are_refused(api, sandbox, query, code):
@@ -148,8 +151,18 @@ def test_filters_stay_on_the_pages_that_follow(api, sandbox):
         ("DateSent", "2018-05-16", ["16 noon", "16 first"]),
         ("DateSent<", "2018-05-16", ["16 noon", "16 first", "15 last"]),
         ("DateSent>", "2018-05-16", ["17", "16 noon", "16 first"]),
-        ("DateSent<", "2018-05-16T00:00:00Z", ["16 first", "15 last"]),
+        ("DateSent", "2018-05-16T00:00:00Z", ["16 noon", "16 first"]),
+        ("DateSent<", "2018-05-16T00:00:00Z", ["16 noon", "16 first", "15 last"]),
+        ("DateSent>", "2018-05-16T00:00:00Z", ["17", "16 noon", "16 first"]),
         ("DateSent>", "2018-05-16T12:00:00Z", ["17", "16 noon"]),
+        ("DateSent", "2018-05-16T12:00:00Z", ["16 noon"]),
+        ("DateSent<", "2018-05-16T12:00Z", ["16 noon", "16 first", "15 last"]),
+        ("DateSent>", "2018-05-16 12:00:00.000", ["17", "16 noon"]),
+        ("DateSent>", "2018-05-16 00:00:00", ["17", "16 noon", "16 first"]),
+        ("DateSent>", "2018-05-16T17:00:00+05:00", ["17", "16 noon"]),
+        ("DateSent<", "2018-05-15T20:00:00-0400", ["16 first", "15 last"]),
+        ("DateSent>", "Wed, 16 May 2018 12:00:00 +0000", ["17", "16 noon"]),
+        ("DateSent<", "Wed, 16 May 2018 12:00:00 GMT", ["16 noon", "16 first", "15 last"]),
     ],
 )
 def test_list_is_filtered_by_date_sent(api, sandbox, name, value, expected):

@@ -1,7 +1,7 @@
 import pytest
 
 from twilio_sandbox import numbers
-from twilio_sandbox.resources import MESSAGES
+from twilio_sandbox.answers import MESSAGES
 
 SENDER = "+15005550006"
 TO = "+14155550123"
@@ -18,12 +18,12 @@ MAGIC = [
 ]
 
 
-def assert_refused(answer, code):
+def assert_refused(answer, code, status=400):
     body = answer.json()
-    assert answer.status_code == 400
+    assert answer.status_code == status
     assert answer.headers["Twilio-Request-Id"].startswith("RQ")
     assert set(body) == {"code", "message", "more_info", "status"}
-    assert (body["code"], body["status"]) == (code, 400)
+    assert (body["code"], body["status"]) == (code, status)
     assert body["more_info"] == f"https://www.twilio.com/docs/errors/{code}"
     assert body["message"] not in ("", "Error")
 
@@ -59,7 +59,7 @@ def test_test_credentials_refuse_any_other_sender(testing_api, sender):
 
 def test_test_credentials_have_no_messaging_service(testing_api):
     answer = testing_api.post(To=TO, MessagingServiceSid="MG" + 32 * "a", Body="Hola")
-    assert_refused(answer, 21701)
+    assert_refused(answer, 21701, 404)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,10 @@ def test_test_credentials_have_no_messaging_service(testing_api):
         pytest.param("failed", 30001, False, id="30001"),
         pytest.param("failed", 30002, False, id="30002"),
         *(pytest.param("undelivered", code, True, id=str(code)) for code in range(30003, 30009)),
+        *(
+            pytest.param("failed", code, False, id=str(code))
+            for code in (30032, 30034, 30044, 30450)
+        ),
     ],
 )
 def test_delivery_failures_come_later(api, sandbox, status, code, date_sent):
@@ -102,11 +106,21 @@ def test_delivery_failures_come_later(api, sandbox, status, code, date_sent):
         pytest.param({"To": TO, "From": "+573001234567", "Body": "x"}, 21659, id="foreign From"),
         pytest.param({"To": TO, "From": "+14155551234", "Body": "x"}, 21659, id="others' From"),
         pytest.param(
-            {"To": TO, "MessagingServiceSid": "MG12", "Body": "x"}, 21701, id="no such service"
+            {"To": TO, "MessagingServiceSid": "MG" + 32 * "0", "Body": "x"}, 21704, id="no senders"
         ),
         pytest.param(
-            {"To": TO, "MessagingServiceSid": "MG" + 32 * "0", "Body": "x"}, 21703, id="no senders"
+            {"To": TO, "MessagingServiceSid": "MG" + 31 * "0" + "1", "Body": "x"},
+            21703,
+            id="no sender for this recipient",
         ),
+        pytest.param({"To": SENDER, "From": SENDER, "Body": "x"}, 21266, id="To is From"),
+        pytest.param({"To": TO, "From": "Acme 24", "Body": "x"}, 21657, id="name to the US"),
+        pytest.param(
+            {"To": "+573001234567", "From": "A+B_c&d-9", "Body": "x"}, 21657, id="name to Colombia"
+        ),
+        pytest.param({"To": "12345", "From": "Acme", "Body": "x"}, 21657, id="name to short code"),
+        pytest.param({"To": TO, "From": "Acme.com", "Body": "x"}, 21212, id="name with a dot"),
+        pytest.param({"To": TO, "From": "Acme twelve!", "Body": "x"}, 21212, id="name of 12"),
         pytest.param(
             {"To": f"whatsapp:{TO}", "From": SENDER, "Body": "x"}, 21910, id="two channels"
         ),
@@ -129,7 +143,9 @@ def test_bad_parameters_are_refused_with_twilios_code(api, sandbox, form, code):
         pytest.param({"Body": 1600 * "é"}, id="Body of 1600"),
         pytest.param({"From": "+14155550199", "Body": "x"}, id="number of fiction"),
         pytest.param({"From": "12345", "Body": "x"}, id="short code"),
-        pytest.param({"From": "Acme 24", "Body": "x"}, id="alphanumeric"),
+        pytest.param({"From": "Acme 24", "To": "+447700900123", "Body": "x"}, id="alphanumeric"),
+        pytest.param({"From": "-A+b_c&d 9", "To": "+447700900123", "Body": "x"}, id="with -+_&"),
+        pytest.param({"To": "12345", "Body": "x"}, id="To a short code"),
         pytest.param(
             {"From": f"whatsapp:{SENDER}", "To": "whatsapp:+573001234567", "Body": "x"},
             id="whatsapp",
@@ -143,6 +159,11 @@ def test_good_parameters_are_taken(api, sandbox, form):
     created = api.post(**{"To": TO, "From": SENDER, **form})
     assert created.status_code == 201
     assert created.json() == sandbox.messages[0]
+
+
+@pytest.mark.parametrize("service", ["MG12", "MG" + 31 * "0" + "2"])
+def test_a_messaging_service_that_is_not_there_is_not_found(api, service):
+    assert_refused(api.post(To=TO, MessagingServiceSid=service, Body="x"), 21701, 404)
 
 
 def test_every_code_of_the_rules_has_a_message():
