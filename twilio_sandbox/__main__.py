@@ -10,7 +10,7 @@ import threading
 
 import click
 
-from .numbers import SENDER
+from .setup import RECIPIENT, SCENARIOS
 
 try:
     from .server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
@@ -22,8 +22,30 @@ except ModuleNotFoundError as error:
     )
     sys.exit(2)
 
+VOICE_URL = "https://example.com/voice.xml"
+
+
+def _list_scenarios(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        width = max(map(len, SCENARIOS))
+        for name, scenario in SCENARIOS.items():
+            click.echo(f"{name:<{width}}  {scenario.description}")
+        context.exit()
+
 
 @click.command()
+@click.option(
+    "--scenario",
+    type=click.Choice(list(SCENARIOS)),
+    default="ready",
+    show_default=True,
+    metavar="NAME",
+    help="How the account is set up; --scenarios lists them.",
+)
+@click.option(
+    "--scenarios", is_flag=True, is_eager=True, expose_value=False, callback=_list_scenarios,
+    help="List the scenarios and end.",
+)  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True)
 @click.option("--account-sid", default=ACCOUNT_SID, show_default=True)
 @click.option("--auth-token", default=AUTH_TOKEN, show_default=True)
@@ -34,19 +56,40 @@ except ModuleNotFoundError as error:
     show_default=True,
     help="How long a message stays queued, sending, sent.",
 )
-def main(port: int, account_sid: str, auth_token: str, step_seconds: float) -> None:
-    """Run a local stand-in for Twilio's Messages resource, on 127.0.0.1, until interrupted.
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print the environment as YAML for 'connector --config', and end.",
+)
+def main(
+    scenario: str,
+    port: int,
+    account_sid: str,
+    auth_token: str,
+    step_seconds: float,
+    print_config: bool,
+) -> None:
+    """Run a local stand-in for Twilio's messaging, on 127.0.0.1, until interrupted.
 
     A --port of 0 takes any free one.
     """
     if not re.fullmatch("AC[0-9a-fA-F]{32}", account_sid):
         raise click.BadParameter("must be 'AC' and 32 hex digits", param_hint="--account-sid")
+    if print_config and port == 0:
+        raise click.BadParameter("must be a port of its own to print it", param_hint="--port")
+    sandbox = Sandbox(
+        port,
+        scenario=scenario,
+        account_sid=account_sid,
+        auth_token=auth_token,
+        step_seconds=step_seconds,
+    )
+    if print_config:
+        click.echo(_config(sandbox), nl=False)
+        return
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    sandbox = Sandbox(
-        port, account_sid=account_sid, auth_token=auth_token, step_seconds=step_seconds
-    )
     try:
         sandbox.start()
     except OSError as problem:
@@ -54,15 +97,41 @@ def main(port: int, account_sid: str, auth_token: str, step_seconds: float) -> N
         why = "is in use" if busy else f"cannot be used ({problem.strerror})"
         click.echo(f"Port {port} {why}; choose another with --port (0: any free one).", err=True)
         sys.exit(2)
-    click.echo(f"Twilio sandbox listening on {sandbox.url}")
-    click.echo(f"  accountId   {account_sid}")
-    click.echo(f"  authToken   {auth_token}")
-    click.echo(f"  from        {SENDER}")
-    click.echo(f"  apiBaseUrl  {sandbox.url}")
+    for line in _announcement(sandbox):
+        click.echo(line)
     # A wait without an end could not be interrupted on Windows.
     while not interrupted.wait(1):
         pass
     sandbox.stop()
+
+
+def _announcement(sandbox: Sandbox) -> list[str]:
+    settings = sandbox.settings
+    lines = [f"Twilio sandbox listening on {sandbox.url} ({sandbox.scenario.description})"]
+    lines += [f"  {name:<11} {value}" for name, value in settings.items()]
+    lines += ["", "To use it with examples/connector.yaml, environment 'development':"]
+    variables = {
+        "TWILIO_ACCOUNT_SID": settings["accountId"],
+        "TWILIO_AUTH_TOKEN": settings["authToken"],
+        "TWILIO_SANDBOX_URL": sandbox.url,
+    }
+    word = "$env:{}='{}'" if sys.platform == "win32" else "export {}={}"
+    lines += ["  " + word.format(name, value) for name, value in variables.items()]
+    lines += [
+        "Or write a file of its own: python -m twilio_sandbox --print-config > sandbox.yaml",
+        "",
+        f"A recipient to try: {RECIPIENT}. To do a step (1 to 7) of the set-up, as in the console:",
+        f"  curl -X POST {sandbox.url}/_sandbox/steps/5",
+    ]
+    return lines
+
+
+def _config(sandbox: Sandbox) -> str:
+    """Return the scenario's settings as a file that `connector --config` takes."""
+    lines = ["environments:", "  sandbox:"]
+    settings = {**sandbox.settings, "voice_url": VOICE_URL}
+    lines += [f'    {name}: "{value}"' for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

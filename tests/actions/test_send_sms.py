@@ -40,11 +40,11 @@ def test_a_blank_sender_counts_as_not_given(connection, sandbox, blank):
 
 @pytest.mark.parametrize(
     "sender",
-    ["+14155550100", "12345", "Clinic 24", "MG Motors", "whatsapp:+14155550100"],
-    ids=["e164", "short code", "alphanumeric", "alphanumeric with MG", "whatsapp"],
+    ["+14155550100", "12345", "Clinic 24", "MG Motors", "-A+b_c&d 9", "whatsapp:+14155550100"],
+    ids=["e164", "short code", "alphanumeric", "alphanumeric with MG", "with -+_&", "whatsapp"],
 )
 def test_every_kind_of_sender_travels_as_from(connection, sandbox, sender):
-    to = "whatsapp:" + TO if sender.startswith("whatsapp") else TO
+    to = {"w": "whatsapp:" + TO, "+": TO, "1": TO}.get(sender[0], "+447700900123")
     connection.run("send_sms", {"from": sender, "to": to, "body": "Hola"})
     assert sandbox.requests[-1]["form"] == {"From": sender, "To": to, "Body": "Hola"}
 
@@ -146,7 +146,8 @@ REFUSALS = {
     "21606": ({"from": "+15005550007"}, "can send SMS"),
     "21611": ({"from": "+15005550008"}, "another number"),
     "21659": ({"from": "+14155559999"}, "assigned to this account"),
-    "21703": ({"from": "MG" + 32 * "0"}, "sender pool"),
+    "21703": ({"from": "MG" + 31 * "0" + "1"}, "can reach this recipient"),
+    "21704": ({"from": "MG" + 32 * "0"}, "sender pool"),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import tool
 
 JUDGE = Path(__file__).parent / "judge.js"
-TO = "+15005550006"
+TO = "+14155550123"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import MANIFEST
 
-TO = "+15005550006"
+TO = "+14155550123"
 SEED = 20180515
 TEXTS = [
     "",

@@ -122,7 +122,7 @@ def test_package_runs_as_it_stands(made, sandbox, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-I", "-B", made[0] / NAME, "run", "send_sms"),
-            *("--set", "to=+15005550006", "--set", "body=Hola"),
+            *("--set", "to=+14155550123", "--set", "body=Hola"),
             *("--config", settings, "--environment", "test"),
         ],
         capture_output=True,
