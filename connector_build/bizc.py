@@ -1,6 +1,8 @@
 """Make the .bizc, the package that Bizagi Studio installs: a ZIP without a top folder.
 
-Everything but the handlers in `bizagi/` comes from connector.json and the schemas.
+The handlers and what they share are the connector's own, in `marketplace/bizagi/`. The JavaScript
+that every connector shares is in `connector_build/bizagi/`. The rest comes from connector.json and
+the schemas.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import binascii
 import email.utils
 import hashlib
 import json
-import os
+import posixpath
 import re
 import uuid
 import xml.etree.ElementTree as ET
@@ -22,34 +24,89 @@ from xml.sax.saxutils import quoteattr
 from .findings import Finding, fault
 from .package import text_bytes
 
-# What no public page says and is concluded from Bizagi's build tools: correct it here, and in
-# bizagi/etc/config.js, whose folders are relative to the installed connector.
-DATATYPE = "string"  # of every parameter: the host passes each as text
+# What no public page says and is concluded from Bizagi's build tools: if Studio disagrees, correct
+# it here. docs/bizagi.md has the list, and a test compares the two.
+DATATYPE = ""  # of every parameter and property
 AUTHENTICATION = "custom"
 RUNTIME_VERSION = "1"
 XSD_TYPES = {
     "string": "xs:string",
-    "number": "xs:double",
+    "number": "xs:decimal",
     "integer": "xs:integer",
     "boolean": "xs:boolean",
     "date": "xs:dateTime",
 }
+OUTSIDE = "../../../../../../../"  # from node_modules/<module> to the folder that holds the logs
+
 # Beside handlers, the archive has a place for shared modules only in node_modules.
-MODULES = "node_modules/{name}-connector"
+SOURCE = Path("marketplace", "bizagi")
+OWN = "{name}-connector"
+SHARED = "bizagi-connector"
+_HERE = Path(__file__).parent / "bizagi"
+
+# Options of the manifest that mean nothing here, where nothing is kept between two calls.
+_NOT_HERE = ("resendAfterSeconds", "keepDays")
+# What transport.js and resolution.js go by, for a connector whose manifest does not declare it.
+_STANDARD: list[dict[str, Any]] = [
+    {
+        "name": "connectTimeoutSeconds",
+        "type": "number",
+        "default": 10,
+        "minimum": 0.1,
+        "maximum": 300,
+        "description": "How long to wait for a connection, its TLS handshake included.",
+        "mustBe": "a number of seconds from 0.1 to 300",
+    },
+    {
+        "name": "timeoutSeconds",
+        "type": "number",
+        "default": 35,
+        "minimum": 0.1,
+        "maximum": 300,
+        "description": "How long to wait for a whole answer, and in all between attempts.",
+        "mustBe": "a number of seconds from 0.1 to 300",
+    },
+    {
+        "name": "maxAttempts",
+        "type": "integer",
+        "default": 5,
+        "minimum": 1,
+        "maximum": 10,
+        "description": "How often a request may be made in all, where repeating it does no harm.",
+        "mustBe": "a whole number from 1 to 10",
+    },
+    {
+        "name": "resolveSeconds",
+        "type": "number",
+        "default": 45,
+        "minimum": 0,
+        "maximum": 300,
+        "description": "How long to look for what became of a write whose answer was lost; "
+        "0 turns the look-up off.",
+        "mustBe": "a number of seconds from 0 to 300",
+    },
+]
+_PROXY = {
+    "name": "proxyUrl",
+    "displayName": "Proxy",
+    "type": "string",
+    "secret": True,  # it may hold a password
+    "description": "The proxy that leads to the service, with its user and password if it wants "
+    "them. When it is empty, HTTPS_PROXY and NO_PROXY of the environment are used.",
+    "example": "http://proxy.example.com:8080",
+    "pattern": "^(https?://)?([!-.0-?A-~]+@)?[A-Za-z0-9.\\-\\[\\]:]+/?$(?!\\n)",
+    "mustBe": "http:// or https:// and a host name, such as http://proxy.example.com:8080; "
+    "user and password may stand before the host name: http://user:password@proxy.example.com",
+}
 
 _XSD = "http://www.w3.org/2001/XMLSchema"
 _TARGET = "http://tempuri.org/XMLSchema1.xsd"
 _DASH_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# What bizagi/twilio-connector/schema.js understands, and what it may pass over.
+# What schema.js understands, and what it may pass over.
 _CHECKED = {"type", "required", "properties", "additionalProperties", "items", "pattern", "default"}
 _CHECKED |= {"minLength", "maxLength", "minimum", "maximum", "x-mustBe"}
-# What the connector may use of Node.js; and what the host calls, by folder or file.
-_NODE = {"http", "https", "path", "url"}
-_EXPORTS = {
-    "actions": ("invoke",),
-    "auth": ("invoke",),
-    "bizagiRouter.js": ("invokeAction", "authenticator", "cleanAllModulesCache"),
-}
+_NODE = {"fs", "http", "net", "path", "tls", "url", "zlib"}  # what may be used of Node.js
+_INVOKE = r"\bexports\.invoke\b\s*="  # what the host calls of a handler
 _IGNORED = {"$schema", "title", "description", "examples"}
 
 
@@ -61,33 +118,39 @@ def contents(root: Path) -> dict[str, bytes]:
         for action in manifest["actions"]
         for name in (action["input"], action["output"])
     }
-    source = root / "bizagi"
-    modules = MODULES.format(name=manifest["name"])
+    own = OWN.format(name=manifest["name"])
     files = {
         "actions.js": _actions(manifest),
         "def/connector.json": _text(_definition(root, manifest, schemas)),
+        "etc/config.js": _config(manifest),
         "package.json": _text(_package(manifest)),
         "README.md": _readme(manifest, schemas),
-        f"{modules}/definition.json": _text(_data(root, manifest, schemas)),
+        f"node_modules/{SHARED}/definition.json": _text(_data(root, manifest, schemas)),
     }
-    found = {name: text.encode() for name, text in files.items()}
-    for path in source.rglob("*.js"):
-        name = path.relative_to(source).as_posix()
-        folder = f"{manifest['name']}-connector/"
-        if name.startswith(folder):
-            name = f"{modules}/{name.removeprefix(folder)}"
-        found[name] = text_bytes(path)
-    return found
+    packed = {name: text.encode() for name, text in files.items()}
+    for source in (_HERE, root / SOURCE):
+        for path in source.rglob("*.js"):
+            packed[_packed_name(path.relative_to(source).as_posix(), own)] = text_bytes(path)
+    return packed
+
+
+def _packed_name(name: str, own: str) -> str:
+    """Return where in the archive a script goes, by its path in either source."""
+    if name.startswith("connector/"):
+        return f"node_modules/{SHARED}/{name.removeprefix('connector/')}"
+    return f"node_modules/{name}" if name.startswith(f"{own}/") else name
+
+
+def options(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the properties that Studio shows beside the authentication parameters."""
+    declared = [option for option in manifest["options"] if option["name"] not in _NOT_HERE]
+    names = {option["name"] for option in declared}
+    return [*declared, *(o for o in _STANDARD if o["name"] not in names), _PROXY]
 
 
 def dash_case(name: str) -> str:
     """Write an action's name as Bizagi wants it: send_sms is send-sms."""
     return name.replace("_", "-")
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
 
 
 def derived_guid(guid: str, name: str) -> str:
@@ -102,14 +165,13 @@ def _definition(
     """Make def/connector.json, which Studio reads."""
 
     def declared(entry: Mapping[str, Any]) -> dict[str, Any]:
-        found = {
+        return {
             "name": entry["name"],
             "datatype": DATATYPE,
             "required": entry.get("required", False),
+            "passwordmode": entry.get("secret", False),
+            "propertyvalues": [],
         }
-        if entry.get("secret"):
-            found["passwordmode"] = True
-        return {**found, "propertyvalues": []}
 
     return {
         "globalguid": manifest["guid"],
@@ -123,7 +185,7 @@ def _definition(
         "author": manifest["author"],
         "type": "custom",
         "systemdefinition": {
-            "properties": [declared(entry) for entry in manifest["options"]],
+            "properties": [declared(entry) for entry in options(manifest)],
             "authentications": [
                 {
                     "authenticationtype": AUTHENTICATION,
@@ -136,14 +198,14 @@ def _definition(
             {
                 "guid": derived_guid(manifest["guid"], action["name"]),
                 "name": dash_case(action["name"]),
-                "displayName": _camel_case(action["name"]),
+                "displayName": action["displayName"],
                 "description": action["description"],
                 "actiontype": "custom",
                 "contenttype": "",
                 "resturl": "",
                 "httpoperation": "notdefined",
                 "useauthentication": False,
-                "xsdinput": _base64(input_xsd(schemas[action["input"]])),
+                "xsdinput": _base64(input_xsd(schemas[action["input"]], action["globals"])),
                 "xsdoutput": _base64(output_xsd(schemas[action["output"]])),
             }
             for action in manifest["actions"]
@@ -151,15 +213,25 @@ def _definition(
     }
 
 
-def input_xsd(schema: Mapping[str, Any]) -> str:
-    """Nest inputs > input > fields."""
-    return _xsd(_object("inputs", _object("input", *_fields(schema))))
+def input_xsd(schema: Mapping[str, Any], from_parameters: Iterable[str] = ()) -> str:
+    """Nest inputs > input > fields. What a parameter can give, `from_parameters`, is optional."""
+    required = set(schema.get("required", ())) - set(from_parameters)
+    return _xsd(_object("inputs", _object("input", *_fields(schema, required))))
 
 
 def output_xsd(schema: Mapping[str, Any]) -> str:
-    """Nest outputs > (output > fields, error)."""
-    error = [_simple("error", "string"), _simple("message", "string"), _simple("status", "integer")]
-    return _xsd(_object("outputs", _object("output", *_fields(schema)), _object("error", *error)))
+    """Nest outputs > (output > fields, error).
+
+    An action that failed has an empty output, and one that did not, an empty error: no field of
+    either is always there.
+    """
+    error = [
+        _simple("error", "string", least=0),
+        _simple("message", "string", least=0),
+        _simple("status", "integer", least=0),
+    ]
+    output = _object("output", *_fields(schema, set()))
+    return _xsd(_object("outputs", output, _object("error", *error)))
 
 
 def _xsd(element: str) -> str:
@@ -170,28 +242,39 @@ def _xsd(element: str) -> str:
     )
 
 
-def _object(name: str, *children: str, many: bool = False) -> str:
-    occurs = ' minOccurs="0" maxOccurs="unbounded"' if many else ""
+def _object(name: str, *children: str, many: bool = False, least: int = 1) -> str:
     inner = f"<xs:complexType><xs:sequence>{''.join(children)}</xs:sequence></xs:complexType>"
-    return f"<xs:element name={quoteattr(name)}{occurs}>{inner}</xs:element>"
+    return f"<xs:element name={quoteattr(name)}{_occurs(many, least)}>{inner}</xs:element>"
 
 
-def _simple(name: str, kind: str, many: bool = False) -> str:
-    occurs = ' minOccurs="0" maxOccurs="unbounded"' if many else ""
-    return f'<xs:element name={quoteattr(name)} type="{XSD_TYPES[kind]}"{occurs}/>'
+def _simple(
+    name: str, kind: str, many: bool = False, least: int = 1, nillable: bool = False
+) -> str:
+    more = _occurs(many, least) + (' nillable="true"' if nillable else "")
+    return f'<xs:element name={quoteattr(name)} type="{XSD_TYPES[kind]}"{more}/>'
 
 
-def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
+def _occurs(many: bool, least: int) -> str:
+    if many:
+        return ' minOccurs="0" maxOccurs="unbounded"'
+    return "" if least else ' minOccurs="0"'
+
+
+def _fields(schema: Mapping[str, Any], required: set[str]) -> Iterator[str]:
+    """Write an object's fields; those that are not `required` may be missing, and be null."""
     for name, field in schema["properties"].items():
         kind = kind_of(field)
         many = kind == "array"
         inner = field["items"] if many else field
         if many:
             kind = kind_of(inner)
+        least = 1 if name in required else 0
         if kind == "object":
-            yield _object(name, *_fields(inner), many=many)
+            fields = _fields(inner, set(inner.get("required", ())) if least else set())
+            yield _object(name, *fields, many=many, least=least)
         else:
-            yield _simple(name, kind, many)
+            nillable = "null" in inner["type"] or not (least or many)
+            yield _simple(name, kind, many, least, nillable)
 
 
 def kind_of(field: Mapping[str, Any]) -> str:
@@ -218,6 +301,8 @@ def _is_date(example: Any) -> bool:
 def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     """Make what the JavaScript reads: settings, schemas, effects, hints."""
     return {
+        "name": manifest["name"],
+        "displayName": manifest["displayName"],
         "version": manifest["version"],
         "settings": _settings(manifest),
         "actions": {
@@ -226,6 +311,7 @@ def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -
                 "globals": action["globals"],
                 "repeatable": action["repeatable"],
                 "identifier": action.get("identifier"),
+                "streams": action.get("streams"),
                 "input": _packed(schemas[action["input"]]),
                 "output": _packed(schemas[action["output"]]),
             }
@@ -237,7 +323,7 @@ def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    for entry in [*manifest["parameters"], *manifest["options"]]:
+    for entry in [*manifest["parameters"], *options(manifest)]:
         facets = ("type", "pattern", "minimum", "maximum", "default")
         properties[entry["name"]] = {key: entry[key] for key in facets if key in entry}
         if "mustBe" in entry:
@@ -264,6 +350,19 @@ def _actions(manifest: Mapping[str, Any]) -> str:
         for action in manifest["actions"]
     ]
     return f"'use strict';\n\nmodule.exports = {{\n{''.join(lines)}}};\n"
+
+
+def _config(manifest: Mapping[str, Any]) -> str:
+    """Make etc/config.js, which the connector's own log reads, and Bizagi's utilities."""
+    settings = {
+        "backingDownConfigFile": OUTSIDE,
+        "backingDownLogDirectory": OUTSIDE,
+        "logFileName": manifest["name"],
+        "levelLog": "INFO",
+        "logType": "file",
+    }
+    lines = "".join(f"  {key}: {json.dumps(value)},\n" for key, value in settings.items())
+    return f"'use strict';\n\nmodule.exports = {{\n{lines}}};\n"
 
 
 def _package(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -383,12 +482,12 @@ def check(root: Path) -> list[Finding]:
     findings: list[Finding] = []
     manifest = _json(root / "connector.json")
     wanted = {dash_case(action["name"]) for action in manifest["actions"]}
-    present = {path.stem for path in (root / "bizagi" / "actions").glob("*.js")}
+    present = {path.stem for path in (root / SOURCE / "actions").glob("*.js")}
     for name in sorted(wanted ^ present):
         said = "the action has no JavaScript: add it"
         if name in present:
             said = "no action is called so: declare it in connector.json or remove it"
-        findings.append(fault("bizc-handler", f"bizagi/actions/{name}.js", "", said))
+        findings.append(fault("bizc-handler", f"{SOURCE.as_posix()}/actions/{name}.js", "", said))
     for name in sorted(name for name in wanted if not _DASH_CASE.fullmatch(name)):
         said = "it must be lower-case words with _ between them: Bizagi wants them dash-case"
         findings.append(fault("bizc-name", "connector.json", name, said))
@@ -405,9 +504,7 @@ def check(root: Path) -> list[Finding]:
 def _unfit(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
     """Find what the JavaScript does not check, and what Bizagi has no type for."""
     for keyword in sorted(set(schema) - _CHECKED - _IGNORED):
-        said = (
-            "bizagi/twilio-connector/schema.js does not know this keyword: teach it, or do without"
-        )
+        said = "the .bizc does not check it: add it to its schema.js, or do without"
         yield fault("bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
     for name, field in schema.get("properties", {}).items():
         where = f"{place}.{name}".lstrip(".")
@@ -427,13 +524,13 @@ def _unfit(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding
 
 def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]:
     files = contents(root)
-    modules = MODULES.format(name=manifest["name"]) + "/"
     documented = {"bizagiRouter.js", "actions.js", "auth/auth.js", "etc/config.js", "etc/errors.js"}
     documented |= {"def/connector.json", "package.json", "README.md"}
     documented |= {f"actions/{dash_case(action['name'])}.js" for action in manifest["actions"]}
+    modules = tuple(f"node_modules/{m}/" for m in (SHARED, OWN.format(name=manifest["name"])))
     listed = {name for name in files if not name.startswith(modules)}
     for name in sorted(documented - listed):
-        yield fault("bizc-list", name, "", "the archive lacks it: add it to bizagi/")
+        yield fault("bizc-list", name, "", f"the archive lacks it: add it to {SOURCE.as_posix()}/")
     for name in sorted(listed - documented):
         yield fault("bizc-list", name, "", "the archive has no place for it: remove it")
     definition = json.loads(files["def/connector.json"])
@@ -452,33 +549,34 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
 
 def _check_modules(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]:
     """Check that the JavaScript finds what it requires, and has what is asked of it."""
-    source, own = root / "bizagi", f"{manifest['name']}-connector"
-    made = {source / "actions.js", source / own / "definition.json"}
-    scripts = sorted(source.rglob("*.js"))
-    for path in sorted(set(source.rglob("*")) - set(scripts)):
-        if path.is_file():
-            name = path.relative_to(root).as_posix()
-            yield fault("bizc-list", name, "", "the archive takes JavaScript alone: remove it")
+    source, own = root / SOURCE, OWN.format(name=manifest["name"])
+    files = contents(root)
     required = set()
-    for path in scripts:
-        name, text = path.relative_to(root).as_posix(), path.read_text("utf-8")
+    for path in sorted(filter(Path.is_file, source.rglob("*"))):
+        name = path.relative_to(root).as_posix()
+        packed = _packed_name(path.relative_to(source).as_posix(), own)
+        if path.suffix != ".js":
+            yield fault("bizc-list", name, "", "the archive takes JavaScript alone: remove it")
+            continue
+        text = path.read_text("utf-8")
         for wanted in re.findall(r"\brequire\(\s*['\"]([^'\"]+)", text):
             if wanted in _NODE:
                 continue
-            base = source if wanted.startswith(f"{own}/") else path.parent
-            targets = {Path(os.path.normpath(base / f"{wanted}{end}")) for end in ("", ".js")}
-            found = targets & {*scripts, *made}
-            required |= found
-            if not found:
+            target = f"node_modules/{wanted}"
+            if wanted.startswith("."):
+                target = posixpath.normpath(posixpath.join(posixpath.dirname(packed), wanted))
+            targets = {target, f"{target}.js"} & files.keys()
+            required |= targets
+            if not targets:
                 said = f"it requires '{wanted}', which is neither in the package nor in Node.js"
                 yield fault("bizc-require", name, "", f"{said}: add it or do without")
-        for function in _EXPORTS.get(path.parent.name if path.parent != source else path.name, ()):
-            if not re.search(rf"\bexports\.{function}\b\s*=", text):
-                said = f"it must have 'exports.{function} = …', which the host calls: add it"
-                yield fault("bizc-require", name, function, said)
-    for path in sorted(set((source / own).rglob("*.js")) - required):
-        name = path.relative_to(root).as_posix()
-        yield fault("bizc-list", name, "", "nothing requires it: remove it")
+        if packed.startswith(("actions/", "auth/")) and not re.search(_INVOKE, text):
+            said = "it must have 'exports.invoke = …', which the host calls: add it"
+            yield fault("bizc-require", name, "invoke", said)
+    for name in sorted(files.keys() - required):
+        if name.startswith(f"node_modules/{own}/"):
+            source_name = f"{SOURCE.as_posix()}/{name.removeprefix('node_modules/')}"
+            yield fault("bizc-list", source_name, "", "nothing requires it: remove it")
 
 
 def xsd_faults(text: str, outermost: str) -> Iterator[str]:

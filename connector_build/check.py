@@ -208,7 +208,10 @@ def _sizes(tree: Tree) -> Iterator[Finding]:
 
 
 def _texts(tree: Tree) -> Iterator[Finding]:
-    also = [*(tree.root / "bizagi").rglob("*.js"), *(tree.root / "listing").glob("*.yaml")]
+    also = [
+        *(tree.root / "marketplace").rglob("*.js"),
+        *(tree.root / "marketplace").rglob("*.yaml"),
+    ]
     also += tree.root.glob("*.svg")
     beside = {path.relative_to(tree.root).as_posix(): path.read_bytes() for path in sorted(also)}
     for name, content in {**tree.files, **beside}.items():

@@ -81,7 +81,7 @@ def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
 
 
 def _texts(root: Path, code: str) -> dict[str, Any]:
-    text = (root / "listing" / f"{code}.yaml").read_text("utf-8")
+    text = (root / "marketplace" / "listing" / f"{code}.yaml").read_text("utf-8")
     found: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
     return found
 
@@ -271,7 +271,7 @@ def check(root: Path) -> Iterator[Finding]:
     said = set(_said(root, manifest))
     usable: dict[str, dict[str, Any]] = {}
     for code in LANGUAGES:
-        file = f"listing/{code}.yaml"
+        file = f"marketplace/listing/{code}.yaml"
         try:
             texts = _texts(root, code)
         except FileNotFoundError:
@@ -296,7 +296,7 @@ def check(root: Path) -> Iterator[Finding]:
             yield from _rendered(file, texts)
             yield from _translations(file, code, texts, said)
     for code in usable.keys() - {WRITTEN} if WRITTEN in usable else ():
-        yield from _alike(f"listing/{code}.yaml", usable[code], usable[WRITTEN])
+        yield from _alike(f"marketplace/listing/{code}.yaml", usable[code], usable[WRITTEN])
 
 
 def _line(error: yaml.YAMLError) -> str:

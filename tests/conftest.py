@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import http.server
 import json
 import os
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from connector_build import bizagi_host
 from connector_build import bizc as bizc_package
 from connector_build import package as packages
 from connector_runtime import load
@@ -20,7 +23,6 @@ from twilio_sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = json.loads((ROOT / "connector.json").read_text("utf-8"))
-HOST = ROOT / "tests" / "bizagi" / "host.js"
 
 
 @pytest.fixture(scope="session")
@@ -124,38 +126,56 @@ def bizc(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def host(node, tmp_path_factory):
-    """A host that knows only the documented interface: tests/bizagi/host.js."""
+def host(node):
+    """The host of connector_build/bizagi_host.js, which makes Bizagi's own HTTP call."""
+    running = {}
+    stack = contextlib.ExitStack()
 
     def call(action, given, settings, **more):
         """What the host is to do: every setting as text, where Bizagi keeps it."""
-        parameters = {entry["name"] for entry in MANIFEST["parameters"]}
-        texts = {name: value if value is None else str(value) for name, value in settings.items()}
         return {
-            "router": "invokeAction",
+            "router": "invokeCustomAction",
             "action": action.replace("_", "-"),
-            "globals": {
-                "authdata": {name: text for name, text in texts.items() if name in parameters},
-                "systemproperties": {n: text for n, text in texts.items() if n not in parameters},
-                "projectname": "Tests",
-            },
+            "globals": bizagi_host.globals_of(MANIFEST, settings),
             "data": {"inputs": {"input": given}},
             **more,
         }
 
-    def run(installed, calls, program=(node,)):
-        """Make the calls; return for each the list of what it called back with."""
-        folder = tmp_path_factory.mktemp("host")
-        (folder / "calls.json").write_text(json.dumps(calls), "utf-8")
-        done = subprocess.run(
-            [*program, HOST, installed, folder / "calls.json", folder / "answers.json"],
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            timeout=120,
-            env={**os.environ, "NODE_NO_WARNINGS": "1"},
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        return json.loads((folder / "answers.json").read_text("utf-8"))
+    def text(value, raw):
+        written = json.dumps(value)
+        return written.replace("%", "%25") if raw else written  # the host's unescape() undoes it
 
-    return SimpleNamespace(call=call, run=run)
+    def service(installed, program=node):
+        key = (str(installed), str(program))
+        if key not in running:
+            running[key] = stack.enter_context(bizagi_host.Host(Path(installed), str(program)))
+        return running[key]
+
+    def run(installed, calls, program=node):
+        """Make the calls, several at once; return the envelope of each."""
+        asked = service(installed, program)
+
+        def one(made):
+            raw = made.get("raw", False)
+            status, envelope = asked.post(
+                made["router"],
+                {
+                    "actionname": made["action"],
+                    "globals": text(made["globals"], raw),
+                    "data": text(made["data"], raw),
+                    "enablelog": made.get("log", False),
+                    "callbackthrows": made.get("throws", False),
+                },
+                120,
+            )
+            assert status == 200, envelope
+            return envelope
+
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            envelopes = list(threads.map(one, calls))
+        assert asked.faults == []
+        return envelopes
+
+    with stack:
+        yield SimpleNamespace(call=call, run=run, service=service)
+        assert [one.faults for one in running.values() if one.faults] == []

@@ -30,11 +30,12 @@ ENVELOPE = {"response", "success", "connectorstatuscode", "errormessage", "autot
 
 @pytest.fixture
 def ask(bizc, host, sandbox):
-    """Make one call with the sandbox's settings; return the only envelope."""
+    """Make one call with the sandbox's settings and without look-up; return the envelope."""
 
     def one(action, given=None, settings=None, **more):
-        call = host.call(action, given or {}, {**sandbox.settings, **(settings or {})}, **more)
-        ((envelope,),) = host.run(bizc, [call])
+        every = {**sandbox.settings, "resolveSeconds": 0, **(settings or {})}
+        call = host.call(action, given or {}, every, **more)
+        (envelope,) = host.run(bizc, [call])
         return envelope
 
     return one
@@ -80,7 +81,7 @@ def test_every_page_is_listed(ask, sandbox):
 def test_authenticator_is_the_connection_check(ask):
     found = output(ask("", router="authenticator"))
     assert found["account"].endswith("(active)")
-    assert found["from"] == "A number of this account that can send SMS."
+    assert found["credentials"] == "Twilio accepts them."
 
 
 def test_authenticator_says_what_is_wrong(ask):
@@ -94,8 +95,9 @@ def test_cache_is_cleaned_and_the_connector_still_works(bizc, host, sandbox):
     clean = host.call("", {}, sandbox.settings, router="cleanAllModulesCache")
     listing = host.call("get_all_sms", {}, sandbox.settings)
     first, second, cleaned, third = host.run(bizc, [listing, clean, clean, listing])
-    assert second == cleaned == [{"cleaned": True}]
-    assert output(first[0]) == output(third[0]) == {"messages": []}
+    assert output(second) == output(cleaned) == {"cleaned": True}
+    assert set(second) == ENVELOPE
+    assert output(first) == output(third) == {"messages": []}
 
 
 def test_unknown_action_is_named(ask, sandbox):
@@ -159,14 +161,6 @@ def test_leap_second_is_the_next_minute(ask, sandbox):
     assert output(ask("get_sms_information", {"sid": sid}))["date_sent"] == "2017-01-01T00:00:00"
 
 
-def test_answer_that_comes_slowly_is_waited_for_as_long_as_it_comes(ask, sandbox):
-    sid = sandbox.add()["sid"]
-    sandbox.fail("drip", seconds=0.002)
-    found = ask("get_sms_information", {"sid": sid}, {"timeoutSeconds": 0.5})
-    assert output(found)["sid"] == sid
-    assert len(sandbox.requests) == 1
-
-
 @pytest.mark.parametrize(
     ("method", "code"), [("GET", "INVALID_ANSWER"), ("POST", "OUTCOME_UNKNOWN")]
 )
@@ -177,14 +171,14 @@ def test_answer_too_large_to_be_one_is_let_go(ask, sandbox, method, code):
     )
     refused = error(ask(action, given))
     assert refused["error"] == code
-    assert "too large" in refused["message"]
+    assert "larger than it may be" in refused["message"]
     assert len(sandbox.requests) == 1
 
 
 @pytest.mark.parametrize("name", [{"toString": 1}, ["send-sms"], None, 5], ids=str)
 def test_action_whose_name_is_no_text_is_unknown(bizc, host, sandbox, name):
     call = {**host.call("send_sms", {"to": TO, "body": "a"}, sandbox.settings), "action": name}
-    ((envelope,),) = host.run(bizc, [call])
+    (envelope,) = host.run(bizc, [call])
     assert error(envelope)["error"] == "UNKNOWN_ACTION"
 
 
@@ -239,7 +233,7 @@ def test_host_may_pass_json_text(bizc, host, sandbox, form):
     given = {"to": TO, "body": 'He said "a\\b"'}
     call = host.call("send_sms", given, sandbox.settings)
     call = {**call, **texts(call["globals"], given, sandbox, form), "raw": True}
-    ((envelope,),) = host.run(bizc, [call])
+    (envelope,) = host.run(bizc, [call])
     assert output(envelope)["body"] == given["body"]
 
 
@@ -260,13 +254,13 @@ def test_line_breaks_and_percent_signs_arrive_as_documented(bizc, host, sandbox,
     # The host drops a line break from the text of the JSON, where it stands as it is.
     if "\n" in written:
         call["data"]["inputs"]["input"]["body"] = written.replace("\n", "")
-    ((envelope,),) = host.run(bizc, [call])
+    (envelope,) = host.run(bizc, [call])
     assert output(envelope)["body"] == arrives
 
 
 def test_callback_that_throws_does_not_end_the_host(bizc, host, sandbox):
     calls = [host.call("get_all_sms", {}, sandbox.settings, throws=True) for _ in range(3)]
-    assert [len(answers) for answers in host.run(bizc, calls)] == [1, 1, 1]
+    assert [each["success"] for each in host.run(bizc, calls)] == [True] * 3
 
 
 def garbage(rng, depth=0):
@@ -299,7 +293,7 @@ def test_garbage_is_answered_once_and_ends_nothing(bizc, host, sandbox):
     for _ in range(600):
         call = host.call("send_sms", {"to": TO, "body": "a"}, sandbox.settings, raw=True)
         call["action"] = rng.choice([*actions, garbage(rng)])
-        call["router"] = rng.choice(["invokeAction", "invokeAction", "authenticator"])
+        call["router"] = rng.choice(["invokeCustomAction", "invokeCustomAction", "authenticator"])
         place = rng.choice(["globals", "data", "both", "authdata", "inputs", "field"])
         if place in ("globals", "both"):
             call["globals"] = garbage(rng)
@@ -312,9 +306,7 @@ def test_garbage_is_answered_once_and_ends_nothing(bizc, host, sandbox):
         if place == "field":
             call["data"]["inputs"]["input"][rng.choice(["to", "body", "from"])] = garbage(rng)
         calls.append(call)
-    for call, answers in zip(calls, host.run(bizc, calls), strict=True):
-        assert len(answers) == 1, call
-        (envelope,) = answers
+    for call, envelope in zip(calls, host.run(bizc, calls), strict=True):
         assert set(envelope) == ENVELOPE, call
         if not envelope["success"]:
             failed = error(envelope)
@@ -328,7 +320,7 @@ def test_nothing_is_global_between_two_environments(bizc, host, sandbox):
         host.call("send_sms", {"to": TO, "body": str(n)}, {**sandbox.settings, "from": sender})
         for n, sender in enumerate(["+15005550006", "", "+15005550006", ""] * 5)
     ]
-    for call, (envelope,) in zip(calls, host.run(bizc, calls), strict=True):
+    for call, envelope in zip(calls, host.run(bizc, calls), strict=True):
         assert envelope["success"] == bool(call["globals"]["authdata"]["from"])
 
 
@@ -339,6 +331,6 @@ def test_connector_needs_nothing_but_node_and_writes_nothing(bizc, node):
     assert len(sources) > 10
     for path, source in sources.items():
         for name in re.findall(r"require\(['\"]([^'\"]+)", source):
-            own = name.startswith((".", "twilio-connector/"))
+            own = name.startswith((".", "twilio-connector/", "bizagi-connector/"))
             assert own or name in builtin, (path.name, name)
-        assert not re.search(r"\b(console|process)\.\w", source), path.name
+        assert not re.search(r"\b(console\.\w|process\.(?!env\b)\w)", source), path.name

@@ -136,6 +136,8 @@ class Server:
         self.scripts[account_sid] = filled(answers, names)
         self.requests[account_sid] = []
         settings = {**SETTINGS, "accountId": account_sid, "apiBaseUrl": self.url}
+        if implementation == "bizagi":
+            settings["resolveSeconds"] = 0
         settings |= filled(case.get("settings", {}), names)
         return settings, filled(case.get("input", {}), names)
 
@@ -168,14 +170,16 @@ class Server:
             handler.close_connection = True
             handler.connection.close()
         else:
-            self._write(handler, account_sid, answer)
+            self._write(handler, account_sid, answer, asked["form"] or {})
 
-    def _write(self, handler, account_sid, answer):
+    def _write(self, handler, account_sid, answer, form):
         status = 201 if handler.command == "POST" else 200
         if answer.get("truncated"):
             answer = {"message": {}, **answer}
         if "message" in answer:
-            content = json.dumps(message(account_sid, answer["message"]))
+            sent = {"to": "To", "from": "From", "body": "Body"}  # the answer repeats what was asked
+            changes = {name: form.get(key) for name, key in sent.items()} if form else {}
+            content = json.dumps(message(account_sid, {**changes, **answer["message"]}))
         elif "page" in answer:
             content = json.dumps(page(account_sid, answer["page"]))
         elif "json" in answer:

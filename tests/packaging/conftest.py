@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOLDERS = ("actions", "auth", "bizagi", "connector_build", "connector_runtime", "examples")
-FOLDERS += ("listing", "schemas", "tests/actions")
+FOLDERS = ("actions", "auth", "connector_build", "connector_runtime", "examples")
+FOLDERS += ("marketplace", "schemas", "tests/actions")
 FILES = ("connector.json", "icon.png", "icon.svg", "README.md", "LICENSE", "CHANGELOG.md")
 FILES += ("pyproject.toml", "build.py")
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import uuid
 import zipfile
 
@@ -60,7 +61,7 @@ def test_archive_holds_what_is_documented_and_nothing_else(tmp_path):
     package.write(tmp_path / "twilio.bizc", bizc.contents(ROOT))
     with zipfile.ZipFile(tmp_path / "twilio.bizc") as archive:
         listed = archive.namelist()
-    own = [name for name in listed if name.startswith("node_modules/twilio-connector/")]
+    own = [name for name in listed if name.startswith("node_modules/")]
     assert sorted(set(listed) - set(own)) == [
         "README.md",
         "actions.js",
@@ -74,8 +75,15 @@ def test_archive_holds_what_is_documented_and_nothing_else(tmp_path):
         "etc/errors.js",
         "package.json",
     ]
-    assert own
+    assert {name.split("/")[1] for name in own} == {"bizagi-connector", "twilio-connector"}
     assert all(name.endswith((".js", ".json")) for name in own)
+
+
+def test_javascript_that_every_connector_shares_says_nothing_of_a_service():
+    for path in (ROOT / "connector_build" / "bizagi").rglob("*.js"):
+        assert not re.search(r"twilio|sms\b|messag(?!e\b)", path.read_text("utf-8"), re.I), (
+            path.name
+        )
 
 
 def test_two_builds_are_the_same_bytes(tmp_path, tree, monkeypatch):
@@ -105,9 +113,9 @@ def test_definition_has_the_documented_form(definition):
             *("httpoperation", "useauthentication", "xsdinput", "xsdoutput"),
         ]
     assert [(each["name"], each["displayName"]) for each in definition["actions"]] == [
-        ("send-sms", "sendSms"),
-        ("get-sms-information", "getSmsInformation"),
-        ("get-all-sms", "getAllSms"),
+        ("send-sms", "Send SMS"),
+        ("get-sms-information", "Get SMS information"),
+        ("get-all-sms", "Get All SMS"),
     ]
 
 
@@ -126,22 +134,23 @@ def test_parameters_are_authentications_and_options_are_properties(definition):
     (authentication,) = system["authentications"]
     assert (authentication["authenticationtype"], authentication["name"]) == ("custom", "custom")
     assert authentication["properties"] == [
-        {"name": "from", "datatype": "string", "required": False, "propertyvalues": []},
-        {"name": "voice_url", "datatype": "string", "required": False, "propertyvalues": []},
-        {"name": "accountId", "datatype": "string", "required": True, "propertyvalues": []},
         {
-            "name": "authToken",
-            "datatype": "string",
-            "required": True,
-            "passwordmode": True,
+            "name": name,
+            "datatype": "",
+            "required": required,
+            "passwordmode": name == "authToken",
             "propertyvalues": [],
-        },
+        }
+        for name, required in [
+            *(("from", False), ("voice_url", False), ("accountId", True), ("authToken", True))
+        ]
     ]
-    options = [(each["name"], each["required"]) for each in system["properties"]]
-    assert options == [
-        *(("apiBaseUrl", False), ("apiKeySid", False)),
-        *(("timeoutSeconds", False), ("maxAttempts", False)),
-    ]
+    listed = {each["name"]: each for each in system["properties"]}
+    wanted = {"apiBaseUrl", "apiKeySid", "connectTimeoutSeconds", "timeoutSeconds", "maxAttempts"}
+    assert listed.keys() == wanted | {"resolveSeconds", "proxyUrl"}
+    assert [name for name, each in listed.items() if each["required"]] == []
+    # An address may hold a password.
+    assert [name for name, each in listed.items() if each["passwordmode"]] == ["proxyUrl"]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +182,29 @@ def test_xsd_is_valid_and_takes_what_the_action_takes_or_gives(
     }
 
 
+@pytest.mark.parametrize("action", ["send-sms", "get-sms-information"])
+def test_xsd_takes_what_is_null_on_a_new_message_and_an_output_of_nothing(definition, action):
+    schema = etree.XMLSchema(xsd(definition, action, "xsdoutput"))
+    new = document("outputs", {"output": {**MESSAGE, "price": "", "date_sent": ""}, "error": {}})
+    for name in ("price", "date_sent"):
+        (element,) = new.iter(f"{{{NAMESPACE}}}{name}")
+        element.text = None
+        assert not schema.validate(new)
+        element.set("{http://www.w3.org/2001/XMLSchema-instance}nil", "true")
+    schema.assertValid(new)
+    schema.assertValid(document("outputs", {"output": {}, "error": ERROR}))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_enough"),
+    [({"to": "b", "body": "c"}, True), ({"from": "a", "to": "b"}, False), ({}, False)],
+    ids=["without-from", "without-body", "nothing"],
+)
+def test_input_that_a_parameter_can_give_is_optional(definition, given, is_enough):
+    schema = etree.XMLSchema(xsd(definition, "send-sms", "xsdinput"))
+    assert schema.validate(document("inputs", {"input": given})) == is_enough
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -195,7 +227,7 @@ def test_types_are_those_of_bizagi(definition):
     }
     status = fields.pop("status")  # the error's, which comes last
     assert status == "xs:integer"
-    assert fields["price"] == "xs:double"
+    assert fields["price"] == "xs:decimal"
     assert {fields[name] for name in ("date_created", "date_updated", "date_sent")} == {
         "xs:dateTime"
     }
@@ -235,13 +267,13 @@ def test_tree_has_no_fault(tree):
 
 
 def test_action_without_javascript_is_found(tree):
-    (tree / "bizagi" / "actions" / "send-sms.js").unlink()
-    assert found(tree, "bizc-handler") == [("bizagi/actions/send-sms.js", "")]
+    (tree / "marketplace" / "bizagi" / "actions" / "send-sms.js").unlink()
+    assert found(tree, "bizc-handler") == [("marketplace/bizagi/actions/send-sms.js", "")]
 
 
 def test_javascript_without_action_is_found(tree):
-    (tree / "bizagi" / "actions" / "make-call.js").write_text("'use strict';\n")
-    assert found(tree, "bizc-handler") == [("bizagi/actions/make-call.js", "")]
+    (tree / "marketplace" / "bizagi" / "actions" / "make-call.js").write_text("'use strict';\n")
+    assert found(tree, "bizc-handler") == [("marketplace/bizagi/actions/make-call.js", "")]
 
 
 def test_name_that_is_not_dash_case_is_found(tree):
@@ -278,40 +310,39 @@ def test_type_that_bizagi_does_not_have_is_found(tree, rules):
     [("etc/notes.js", "etc/notes.js"), ("autotesting/config.js", "autotesting/config.js")],
 )
 def test_file_that_has_no_place_in_the_archive_is_found(tree, name, place):
-    (tree / "bizagi" / name).parent.mkdir(exist_ok=True)
-    (tree / "bizagi" / name).write_text("'use strict';\n")
+    (tree / "marketplace" / "bizagi" / name).parent.mkdir(exist_ok=True)
+    (tree / "marketplace" / "bizagi" / name).write_text("'use strict';\n")
     assert found(tree, "bizc-list") == [(place, "")]
 
 
-@pytest.mark.parametrize("name", ["bizagiRouter.js", "auth/auth.js", "etc/config.js"])
-def test_file_that_the_archive_lacks_is_found(tree, name):
-    (tree / "bizagi" / name).unlink()
-    assert found(tree, "bizc-list") == [(name, "")]
+def test_file_that_the_archive_lacks_is_found(tree):
+    (tree / "marketplace" / "bizagi" / "auth" / "auth.js").unlink()
+    assert found(tree, "bizc-list") == [("auth/auth.js", "")]
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new", "place"),
     [
         ("actions/send-sms.js", "require('twilio-connector/", "require('axios/", ""),
-        ("twilio-connector/flow.js", "require('./http')", "require('./htpp')", ""),
-        ("twilio-connector/http.js", "require('https')", "require('fs')", ""),
+        ("actions/send-sms.js", "connector/messages'", "connector/mesages'", ""),
+        ("actions/send-sms.js", "require('bizagi-connector/flow')", "require('../flow')", ""),
+        ("twilio-connector/messages.js", "require('url')", "require('child_process')", ""),
         ("actions/send-sms.js", "exports.invoke =", "exports.run =", "invoke"),
         ("auth/auth.js", "exports.invoke =", "module.exports =", "invoke"),
-        ("bizagiRouter.js", "exports.authenticator =", "const authenticator =", "authenticator"),
     ],
-    ids=["dependency", "typing-error", "of-node", "handler", "auth", "router"],
+    ids=["dependency", "typing-error", "outside", "of-node", "handler", "auth"],
 )
 def test_javascript_that_lacks_something_is_found(tree, name, old, new, place):
-    edit_text(tree / "bizagi" / name, old, new)
-    assert (f"bizagi/{name}", place) in found(tree, "bizc-require")
+    edit_text(tree / "marketplace" / "bizagi" / name, old, new)
+    assert (f"marketplace/bizagi/{name}", place) in found(tree, "bizc-require")
 
 
 @pytest.mark.parametrize(
     "name", ["twilio-connector/stray.js", "notes.txt", "twilio-connector/data.json"]
 )
 def test_file_that_nothing_needs_is_found(tree, name):
-    (tree / "bizagi" / name).write_text("'use strict';\n")
-    assert found(tree, "bizc-list") == [(f"bizagi/{name}", "")]
+    (tree / "marketplace" / "bizagi" / name).write_text("'use strict';\n")
+    assert found(tree, "bizc-list") == [(f"marketplace/bizagi/{name}", "")]
 
 
 def test_missing_hints_are_found(tree):

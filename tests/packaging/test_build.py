@@ -295,7 +295,7 @@ def test_build_that_is_ended_leaves_nothing_behind(tree):
 
 
 def test_javascript_that_does_not_load_refuses_the_bizc(tree, node):
-    with (tree / "bizagi" / "actions" / "send-sms.js").open("a") as file:
+    with (tree / "marketplace" / "bizagi" / "actions" / "send-sms.js").open("a") as file:
         file.write("syntax error (((\n")
     done = run(tree, "bizc")
     assert done.returncode == 1
@@ -304,7 +304,7 @@ def test_javascript_that_does_not_load_refuses_the_bizc(tree, node):
 
 
 def test_bizc_with_a_fault_is_refused(tree):
-    (tree / "bizagi" / "actions" / "send-sms.js").unlink()
+    (tree / "marketplace" / "bizagi" / "actions" / "send-sms.js").unlink()
     done = run(tree, "bizc")
     assert done.returncode == 1
     assert "[bizc-handler]" in done.stderr

@@ -176,11 +176,15 @@ def test_markup_in_a_description_is_shown_and_not_obeyed(tree):
     said = "<script>alert(1)</script> & more."
     edit_json(tree / "connector.json", lambda it: put(it, "parameters.0.description", said))
     edit_text(
-        tree / "listing" / "es.yaml",
+        tree / "marketplace" / "listing" / "es.yaml",
         "translations:",
         f"translations:\n  - {{of: '{said}', is: '{said}'}}",
     )
-    edit_text(tree / "listing" / "en.yaml", "Open an account", "<b onclick=a()>Open</b> an account")
+    edit_text(
+        tree / "marketplace" / "listing" / "en.yaml",
+        "Open an account",
+        "<b onclick=a()>Open</b> an account",
+    )
     made = listing.listing(tree, NAME, CONTENT)
     for code in listing.LANGUAGES:
         assert "<script>" not in page(made, code)
@@ -214,8 +218,8 @@ def found(tree):
 
 @pytest.mark.parametrize("code", listing.LANGUAGES)
 def test_missing_language_is_found(tree, code):
-    (tree / "listing" / f"{code}.yaml").unlink()
-    assert found(tree) == [("text-missing", f"listing/{code}.yaml", "")]
+    (tree / "marketplace" / "listing" / f"{code}.yaml").unlink()
+    assert found(tree) == [("text-missing", f"marketplace/listing/{code}.yaml", "")]
 
 
 @pytest.mark.parametrize(
@@ -255,44 +259,46 @@ def test_missing_language_is_found(tree, code):
     ],
 )
 def test_texts_of_another_form_are_found(tree, code, old, new, said):
-    edit_text(tree / "listing" / f"{code}.yaml", old, new)
+    edit_text(tree / "marketplace" / "listing" / f"{code}.yaml", old, new)
     (finding,) = check.check(tree)
-    assert (finding.rule, finding.file) == ("text-form", f"listing/{code}.yaml")
+    assert (finding.rule, finding.file) == ("text-form", f"marketplace/listing/{code}.yaml")
     assert said in str(finding)
 
 
 def test_texts_that_are_no_utf_8_are_found(tree):
-    path = tree / "listing" / "es.yaml"
+    path = tree / "marketplace" / "listing" / "es.yaml"
     path.write_bytes(path.read_text("utf-8").encode("latin-1"))
-    assert found(tree) == [("text-encoding", "listing/es.yaml", "")]
+    assert found(tree) == [("text-encoding", "marketplace/listing/es.yaml", "")]
 
 
 def test_description_that_is_not_translated_is_found_and_so_is_the_old_one(tree):
     edit_json(tree / "connector.json", lambda it: put(it, "actions.0.description", "Sends one."))
     assert found(tree) == [
-        ("text-stale", "listing/es.yaml", "translations: Sends an SMS."),
-        ("text-missing", "listing/es.yaml", "translations: Sends one."),
+        ("text-stale", "marketplace/listing/es.yaml", "translations: Sends an SMS."),
+        ("text-missing", "marketplace/listing/es.yaml", "translations: Sends one."),
     ]
 
 
 def test_what_was_left_in_english_is_found(tree):
-    edit_text(tree / "listing" / "es.yaml", "is: Envía un SMS.", "is: Sends an SMS.")  # too short
+    edit_text(
+        tree / "marketplace" / "listing" / "es.yaml", "is: Envía un SMS.", "is: Sends an SMS."
+    )  # too short
     english = "The price is known once Twilio has billed the SMS, usually when it has been sent."
-    spanish = (tree / "listing" / "es.yaml").read_text("utf-8")
+    spanish = (tree / "marketplace" / "listing" / "es.yaml").read_text("utf-8")
     note = spanish.partition("  get_sms_information: >-\n")[2].splitlines()[0].strip()
-    edit_text(tree / "listing" / "es.yaml", note, english)
+    edit_text(tree / "marketplace" / "listing" / "es.yaml", note, english)
     said = "The Account SID from the Live credentials section of the Twilio console."
     put_in = "El Account SID de la sección Live credentials de la consola de Twilio."
-    edit_text(tree / "listing" / "es.yaml", put_in, said)
+    edit_text(tree / "marketplace" / "listing" / "es.yaml", put_in, said)
     assert found(tree) == [
-        ("text-missing", "listing/es.yaml", "notes.get_sms_information"),
-        ("text-missing", "listing/es.yaml", f"translations: {said[:59]}…"),
+        ("text-missing", "marketplace/listing/es.yaml", "notes.get_sms_information"),
+        ("text-missing", "marketplace/listing/es.yaml", f"translations: {said[:59]}…"),
     ]
 
 
 def test_pictures_and_other_links_are_shown_and_not_obeyed(tree):
     links = "![Open](https://x.test/a.png) [an](http://x.test/) [account](javascript:a) <data:a>"
-    edit_text(tree / "listing" / "en.yaml", "Open an account", links)
+    edit_text(tree / "marketplace" / "listing" / "en.yaml", "Open an account", links)
     text = page(listing.listing(tree, NAME, CONTENT), "en")
     assert '<img src="https' not in text
     outline = Outline(text)
@@ -302,19 +308,23 @@ def test_pictures_and_other_links_are_shown_and_not_obeyed(tree):
 
 def test_text_that_is_translated_twice_is_found(tree):
     again = "translations:\n  - of: Sends an SMS.\n    is: Manda un SMS.\n"
-    edit_text(tree / "listing" / "es.yaml", "translations:\n", again)
-    assert found(tree) == [("text-stale", "listing/es.yaml", "translations: Sends an SMS.")]
+    edit_text(tree / "marketplace" / "listing" / "es.yaml", "translations:\n", again)
+    assert found(tree) == [
+        ("text-stale", "marketplace/listing/es.yaml", "translations: Sends an SMS.")
+    ]
 
 
 def test_translation_into_the_language_that_it_is_written_in_is_found(tree):
-    with (tree / "listing" / "en.yaml").open("a", encoding="utf-8") as file:
+    with (tree / "marketplace" / "listing" / "en.yaml").open("a", encoding="utf-8") as file:
         file.write("translations:\n  - {of: Sends an SMS., is: Sends it.}\n")
-    assert found(tree) == [("text-stale", "listing/en.yaml", "translations: Sends an SMS.")]
+    assert found(tree) == [
+        ("text-stale", "marketplace/listing/en.yaml", "translations: Sends an SMS.")
+    ]
 
 
 @pytest.mark.parametrize("code", listing.LANGUAGES)
 def test_notes_and_advice_follow_the_actions_and_the_errors(tree, code):
-    file = f"listing/{code}.yaml"
+    file = f"marketplace/listing/{code}.yaml"
     edit_text(tree / file, "  get_all_sms: >-", "  make_call: >-")
     edit_text(tree / file, "code: OUTCOME_UNKNOWN", "code: MAYBE")
     assert found(tree) == [
@@ -326,7 +336,7 @@ def test_notes_and_advice_follow_the_actions_and_the_errors(tree, code):
 
 
 def test_leftovers_in_the_texts_are_found(tree):
-    edit_text(tree / "listing" / "en.yaml", "overview:", "# TO" + "DO\noverview:")
+    edit_text(tree / "marketplace" / "listing" / "en.yaml", "overview:", "# TO" + "DO\noverview:")
     assert [each[0] for each in found(tree)] == ["leftover"]
 
 

@@ -2,10 +2,11 @@
 // Twilio as a service: credentials, address, and what its errors mean.
 
 const { URL } = require('url');
-const errors = require('./errors');
-const hints = require('./definition.json').hints;
-const isObject = require('./settings').isObject;
+const definition = require('bizagi-connector/definition.json');
+const errors = require('bizagi-connector/errors');
+const isObject = require('bizagi-connector/settings').isObject;
 
+const hints = definition.hints;
 const NUMERIC_LOOPBACK = /^http:\/\/127(\.(0|[1-9][0-9]{0,2})){3}(:[0-9]*)?\/?$/;
 
 // Describe the service that these settings lead to. The Account SID is the user name unless an
@@ -19,14 +20,16 @@ exports.connect = (settings) => {
     );
   }
   const user = settings.apiKeySid || settings.accountId;
+  const basic = Buffer.from(`${user}:${settings.authToken}`).toString('base64');
   return {
-    name: 'Twilio',
+    name: definition.displayName,
+    owner: settings.accountId,
     baseUrl: new URL(settings.apiBaseUrl),
-    authorization: `Basic ${Buffer.from(`${user}:${settings.authToken}`).toString('base64')}`,
+    headers: { Authorization: `Basic ${basic}` },
+    userAgent: `bizagi-${definition.name}/${definition.version}`,
+    requestIdHeader: 'twilio-request-id',
     explain: explain,
     unknownHint: hints.outcome_unknown,
-    timeoutSeconds: settings.timeoutSeconds,
-    maxAttempts: settings.maxAttempts,
   };
 };
 

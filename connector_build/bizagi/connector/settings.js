@@ -39,6 +39,13 @@ function own(object, name) {
   return Object.prototype.hasOwnProperty.call(object, name) ? object[name] : undefined;
 }
 
+// The name of the project that a call belongs to, or undefined.
+exports.project = (globals) => {
+  const host = parsed(globals);
+  return isObject(host) && typeof own(host, 'projectname') === 'string'
+    ? own(host, 'projectname') : undefined;
+};
+
 // The action's inputs, or something that is no object where the host's data is malformed.
 exports.inputs = (data) => ['inputs', 'input'].reduce(
   (outer, name) => (isObject(outer) ? parsed(own(outer, name)) : undefined), parsed(data)

@@ -3,13 +3,10 @@
 
 const path = require('path');
 const actions = require('./actions.js');
-const envelope = require('twilio-connector/envelope');
-
-// Bizagi keeps the JSON of every call in its own traces, so the connector writes no log.
-const LOG = {};
-['debug', 'error', 'info', 'warn', 'trace'].forEach((level) => {
-  LOG[level] = () => {};
-});
+const definition = require('bizagi-connector/definition.json');
+const envelope = require('bizagi-connector/envelope');
+const log = require('bizagi-connector/log');
+const settings = require('bizagi-connector/settings');
 
 exports.invokeAction = (globals, actionName, data, authenticationType, callback, enableLog) => {
   const answer = envelope.once(callback);
@@ -17,18 +14,24 @@ exports.invokeAction = (globals, actionName, data, authenticationType, callback,
   if (!isName || !Object.prototype.hasOwnProperty.call(actions, actionName)) {
     const shown = isName ? actionName.slice(0, 80) : typeof actionName;
     const names = Object.keys(actions).join(', ');
-    answer(envelope.unknownAction(`Twilio has no action '${shown}'. Its actions: ${names}.`));
+    answer(envelope.unknownAction(
+      `${definition.displayName} has no action '${shown}'. Its actions: ${names}.`
+    ));
     return;
   }
   guarded(answer, () => {
     const handler = require(path.join(__dirname, 'actions', `${actionName}.js`));
-    handler.invoke(globals, actionName, data, authenticationType, LOG, answer);
+    const opened = log.open(enableLog, settings.project(globals));
+    handler.invoke(globals, actionName, data, authenticationType, opened, answer);
   });
 };
 
 exports.authenticator = (globals, callback, enableLog) => {
   const answer = envelope.once(callback);
-  guarded(answer, () => require('./auth/auth.js').invoke(globals, LOG, answer));
+  guarded(answer, () => {
+    const opened = log.open(enableLog, settings.project(globals));
+    require('./auth/auth.js').invoke(globals, opened, answer);
+  });
 };
 
 // Forgets the connector's modules, so that files replaced in place are read again.
@@ -41,7 +44,7 @@ exports.cleanAllModulesCache = (globals, callback, enableLog) => {
   [module, module.parent].filter(Boolean).forEach((parent) => {
     parent.children = parent.children.filter((child) => !own.includes(child));
   });
-  envelope.once(callback)({ cleaned: true });
+  envelope.once(callback)(envelope.success({ cleaned: true }));
 };
 
 function guarded(answer, work) {

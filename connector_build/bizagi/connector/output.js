@@ -1,0 +1,56 @@
+'use strict';
+// An action's output as Bizagi maps it: dates as 2018-05-15T16:02:24 in UTC, and text where a field
+// may be text or a number. Nothing else differs from the Python connector's.
+
+const isObject = require('./settings').isObject;
+
+const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
+const DATE = /^\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)$/;
+
+// Return the converted `output`; what can't be converted is added to `faults`, as schema.faults
+// has them.
+exports.forBizagi = (document, output, faults) => walk(document, output, [], faults);
+
+function walk(document, value, path, faults) {
+  if (Array.isArray(value)) {
+    return value.map((item, place) => walk(document.items, item, path.concat(place), faults));
+  }
+  if (isObject(value)) {
+    const copy = {};
+    Object.keys(value).forEach((name) => {
+      copy[name] = walk(document.properties[name], value[name], path.concat(name), faults);
+    });
+    return copy;
+  }
+  if (typeof value === 'number' && [].concat(document.type).includes('string')) {
+    return String(value);
+  }
+  if (!document['x-date'] || value === null) {
+    return value;
+  }
+  const moment = parseDate(value);
+  if (moment === null) {
+    faults.push({ path: path, keyword: 'date', document: document });
+    return null;
+  }
+  return new Date(moment).toISOString().slice(0, 19);
+}
+
+// The moment (ms) of a date such as 'Tue, 15 May 2018 16:02:24 +0000', or null for what is none.
+function parseDate(text) {
+  const match = DATE.exec(text);
+  if (match === null) {
+    return null;
+  }
+  const [day, year, hour, minute, second, offsetHours, offsetMinutes] =
+    [1, 3, 4, 5, 6, 8, 9].map((group) => Number(match[group]));
+  const date = new Date(0);
+  date.setUTCFullYear(year, MONTHS.indexOf(match[2]), day);
+  if (date.getUTCDate() !== day || hour > 23 || minute > 59 || second > 60) {
+    return null;
+  }
+  const ahead = (match[7] === '-' ? -1 : 1) * (offsetHours * 60 + offsetMinutes);
+  date.setUTCHours(hour, minute - ahead, second); // a leap second is the next minute's first
+  return date.getUTCFullYear() < 1 || date.getUTCFullYear() > 9999 ? null : date.getTime();
+}
+exports.parseDate = parseDate;

@@ -1,0 +1,379 @@
+'use strict';
+// One service over HTTP: whether a request left, when the exchange ends, which requests may be
+// repeated, and what an answer or its absence means. No redirect is followed, no cookie kept.
+
+const http = require('http');
+const zlib = require('zlib');
+const { URL, URLSearchParams } = require('url');
+const proxies = require('./proxy');
+const { Fault } = require('./errors');
+const { Unreached, reach } = require('./reach');
+
+const FIRST_PAUSE_SECONDS = 0.1;
+const LONGEST_PAUSE_SECONDS = 30;
+const INTERIM_ANSWERS = 100; // a server that sends more of 1xx is not answering
+const MEBIBYTE = 1024 * 1024;
+// Of an answer, after decompression.
+const MOST_BYTES = { one: MEBIBYTE, page: 64 * MEBIBYTE };
+
+// A service's connections for one call. That of a GET is used again for the next one, after an
+// answer that was complete and understood; that of a POST never is.
+class Transport {
+  constructor(service, settings, log) {
+    this._service = service;
+    this._settings = settings;
+    this.owner = service.owner;
+    this._log = log;
+    this._proxy = proxies.choose(service.baseUrl, settings.proxyUrl, process.env);
+    this._kept = null;
+    this.clockAheadMs = 0; // the service's clock against this machine's, as of the last answer
+  }
+
+  close() {
+    if (this._kept !== null) {
+      this._kept.socket.destroy();
+      this._kept = null;
+    }
+  }
+
+  // Make the request, again where that does no harm, and resolve to the decoded JSON answer.
+  // `call` is {name, repeatable, size, endsAt}: the action, whether it may be repeated once it has
+  // left, 'one' or 'page', and the moment (ms) after which nothing is waited for, or null.
+  async request(call, method, path, form) {
+    const settings = this._settings;
+    let waited = 0;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this._attempt(call, method, path, form, attempt);
+      } catch (error) {
+        if (!(error instanceof Fault) || !error.retryable || attempt >= settings.maxAttempts) {
+          throw error;
+        }
+        let pause = error.retryAfterSeconds;
+        if (pause === null) {
+          const longest = FIRST_PAUSE_SECONDS * Math.pow(2, attempt - 1);
+          pause = Math.min(longest * (0.5 + Math.random() / 2), LONGEST_PAUSE_SECONDS);
+        }
+        waited += pause;
+        if (waited > settings.timeoutSeconds || pause > left(call)) {
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+      }
+    }
+  }
+
+  // An answer that came and can't be used.
+  unreadable(call, why, details) {
+    const text = `${this._service.name}'s answer to ${call.name} ${why}.`;
+    return call.repeatable
+      ? new Fault('INVALID_ANSWER', text, details)
+      : new Fault('OUTCOME_UNKNOWN', `${text} ${this._service.unknownHint}`, details);
+  }
+
+  async _attempt(call, method, path, form, attempt) {
+    const started = Date.now();
+    const seen = { status: null, headers: {} };
+    try {
+      const answer = await this._exchange(call, method, path, form, seen);
+      return this._read(call, method, answer);
+    } catch (error) {
+      this.close();
+      throw error;
+    } finally {
+      const id = seen.headers[this._service.requestIdHeader] || '';
+      const request = /^[A-Za-z0-9_.-]{1,64}$/.test(id) ? id : 'none';
+      const shown = `${call.name} attempt ${attempt}: HTTP ${seen.status || 'none'}`;
+      this._log.info(`${shown} in ${Date.now() - started} ms, request ${request}`);
+    }
+  }
+
+  // Resolve to {status, headers, content} of a whole answer, or reject with a Fault.
+  async _exchange(call, method, path, form, seen) {
+    const service = this._service;
+    const url = new URL(path, service.baseUrl);
+    const socket = this._reused(method) || await this._reach(url, call);
+    // From here on the request may have left, and nothing that happens tells otherwise.
+    const body = form === null ? null : new URLSearchParams(form).toString();
+    const headers = Object.assign({
+      Host: url.host,
+      Accept: 'application/json',
+      'Accept-Encoding': 'gzip',
+      Connection: method === 'GET' ? 'keep-alive' : 'close',
+      'User-Agent': service.userAgent,
+    }, service.headers);
+    if (body !== null) {
+      headers['Content-Type'] = 'application/x-www-form-urlencoded';
+      headers['Content-Length'] = Buffer.byteLength(body);
+    }
+    const seconds = Math.min(this._settings.timeoutSeconds, left(call));
+    try {
+      const options = { method: method, path: url.pathname + url.search, headers: headers };
+      const limits = { seconds: seconds, bytes: MOST_BYTES[call.size] };
+      const answer = await exchanged(socket, options, body, limits, seen);
+      this._note(answer.headers);
+      this._kept = method === 'GET' ? answer.kept : null;
+      if (this._kept === null) {
+        socket.destroy();
+      }
+      return answer;
+    } catch (error) {
+      socket.destroy();
+      if (error instanceof Broken) {
+        throw this._broken(call, error, seen);
+      }
+      throw error;
+    }
+  }
+
+  // The kept connection, unless it was closed or something came on it unasked.
+  _reused(method) {
+    const kept = this._kept;
+    this._kept = null;
+    if (kept === null) {
+      return null;
+    }
+    kept.socket.removeListener('data', kept.watch);
+    if (method !== 'GET' || kept.socket.destroyed || !kept.socket.writable) {
+      kept.socket.destroy();
+      return null;
+    }
+    return kept.socket;
+  }
+
+  async _reach(url, call) {
+    const name = this._service.name;
+    const seconds = Math.min(this._settings.connectTimeoutSeconds, left(call));
+    try {
+      return await reach(url, this._proxy, seconds);
+    } catch (error) {
+      if (!(error instanceof Unreached)) {
+        throw error;
+      }
+      if (error.kind === 'certificate') {
+        throw new Fault(
+          'NEVER_CONNECTED',
+          `${name}'s certificate could not be verified, so nothing was sent. Check the API's ` +
+            'address, and whether a proxy inspects the traffic (NODE_EXTRA_CA_CERTS names its ' +
+            'certificate).',
+          { retryable: false }
+        );
+      }
+      throw new Fault(
+        'NEVER_CONNECTED',
+        `${name} could not be reached, so nothing was sent. Check the network, the proxy and the ` +
+          "API's address."
+      );
+    }
+  }
+
+  _broken(call, broken, seen) {
+    const service = this._service;
+    const details = { status: seen.status };
+    if (broken.why === 'large') {
+      return this.unreadable(call, 'is larger than it may be', details);
+    }
+    if (broken.why === 'encoding') {
+      return this.unreadable(call, "can't be decoded", details);
+    }
+    const text = broken.why === 'late'
+      ? `No answer from ${service.name} within ${this._settings.timeoutSeconds} s.`
+      : `The connection to ${service.name} broke before its answer came.`;
+    return call.repeatable
+      ? new Fault('NO_ANSWER', `${text} It may be tried again.`, details)
+      : new Fault('OUTCOME_UNKNOWN', `${text} ${service.unknownHint}`, details);
+  }
+
+  _note(headers) {
+    const date = Date.parse(headers.date || '');
+    if (Number.isFinite(date)) {
+      this.clockAheadMs = date - Date.now();
+    }
+  }
+
+  _read(call, method, answer) {
+    const status = answer.status;
+    const decoded = decode(answer.content);
+    if (status >= 400) {
+      throw this._refused(call, method, answer, decoded && decoded.value);
+    }
+    if (status < 200 || status >= 300) {
+      throw this.unreadable(call, `is HTTP ${status}, which is not followed`, { status: status });
+    }
+    if (decoded === null) {
+      throw this.unreadable(call, 'is not valid JSON', { status: status });
+    }
+    return decoded.value;
+  }
+
+  _refused(call, method, answer, body) {
+    const service = this._service;
+    const status = answer.status;
+    const known = service.explain(method, status, body);
+    const where = known.code ? `(HTTP ${status}, code ${known.code})` : `(HTTP ${status})`;
+    let hint = known.hint;
+    let code;
+    let text;
+    if (status === 401) {
+      code = 'CREDENTIALS_REFUSED';
+      text = `rejected the credentials ${where}.`;
+    } else if (status === 429) {
+      code = 'THROTTLED';
+      text = `is receiving too many requests ${where}.`;
+    } else if (status < 500) {
+      code = { 403: 'FORBIDDEN', 404: 'NOT_FOUND' }[status] || 'REFUSED';
+      text = `refused ${call.name} ${where}${known.meaning ? `: ${known.meaning}` : ''}.`;
+    } else if (call.repeatable) {
+      code = 'UNAVAILABLE';
+      text = `is not available ${where}. It may be tried again.`;
+    } else {
+      code = 'OUTCOME_UNKNOWN';
+      text = `failed while it handled ${call.name} ${where}.`;
+      hint = service.unknownHint;
+    }
+    return new Fault(code, `${service.name} ${text}${hint ? ` ${hint}` : ''}`, {
+      status: status,
+      retryAfterSeconds: retryAfter(answer.headers),
+    });
+  }
+}
+
+exports.Transport = Transport;
+
+// Why an exchange did not end in a whole answer: 'late', 'large', 'encoding' or 'broken'.
+class Broken extends Error {
+  constructor(why) {
+    super(why);
+    this.why = why;
+  }
+}
+
+// How many seconds a call may still take.
+function left(call) {
+  return call.endsAt === null ? Infinity : Math.max((call.endsAt - Date.now()) / 1000, 0);
+}
+
+// Make one request on a socket; resolve to the answer, or reject with Broken after at most
+// `limits.seconds`, however the answer drips. `seen` is told what is known as it becomes known.
+function exchanged(socket, options, body, limits, seen) {
+  return new Promise((resolve, reject) => {
+    const request = http.request(Object.assign({ createConnection: () => socket }, options));
+    const timer = setTimeout(() => end('late'), limits.seconds * 1000);
+    const end = (why, answer) => {
+      clearTimeout(timer);
+      if (answer === undefined) {
+        reject(new Broken(why));
+        socket.destroy();
+      } else {
+        resolve(answer);
+      }
+    };
+    let received = null;
+    let isStray = false;
+    // What comes after the answer's end belongs to no request.
+    const watch = () => {
+      if (received !== null && received.complete) {
+        isStray = true;
+        socket.destroy();
+      }
+    };
+    request.on('error', () => end('broken')); // stays: a destroyed request still reports it
+    request.on('close', () => {
+      if (received === null) {
+        end('broken');
+      }
+    });
+    request.on('socket', () => socket.prependListener('data', watch));
+    let interim = 0;
+    request.on('information', () => {
+      interim += 1;
+      if (interim > INTERIM_ANSWERS) {
+        end('broken');
+      }
+    });
+    request.on('upgrade', (response) => {
+      seen.status = response.statusCode;
+      end('', {
+        status: response.statusCode, headers: {}, content: Buffer.alloc(0), kept: null,
+      });
+    });
+    request.on('response', (response) => {
+      seen.status = response.statusCode;
+      seen.headers = response.headers;
+      received = response;
+      gathered(response, limits.bytes).then(
+        (content) => end('', {
+          status: response.statusCode,
+          headers: response.headers,
+          content: content,
+          kept: request.shouldKeepAlive && !isStray ? { socket: socket, watch: watch } : null,
+        }),
+        (error) => end(error instanceof Broken ? error.why : 'broken')
+      );
+    });
+    request.end(body);
+  });
+}
+
+function gathered(response, most) {
+  return new Promise((resolve, reject) => {
+    const chunks = [];
+    let size = 0;
+    const encoding = (response.headers['content-encoding'] || 'identity').trim().toLowerCase();
+    let stream = response;
+    if (encoding === 'gzip' || encoding === 'x-gzip') {
+      stream = response.pipe(zlib.createGunzip());
+      stream.on('error', () => reject(new Broken('encoding')));
+    } else if (encoding !== 'identity') {
+      reject(new Broken('encoding'));
+      return;
+    }
+    stream.on('data', (chunk) => {
+      size += chunk.length;
+      if (size > most) {
+        reject(new Broken('large'));
+        stream.destroy();
+        return;
+      }
+      chunks.push(chunk);
+    });
+    response.on('aborted', () => reject(new Broken('broken')));
+    response.on('error', () => reject(new Broken('broken')));
+    stream.on('end', () => {
+      if (response.complete) {
+        resolve(Buffer.concat(chunks));
+      } else {
+        reject(new Broken('broken'));
+      }
+    });
+  });
+}
+
+// Decode strict JSON into {value}, or null: whole UTF-8 and no lone surrogate.
+function decode(content) {
+  const text = content.toString('utf8');
+  if (!Buffer.from(text, 'utf8').equals(content)) {
+    return null;
+  }
+  try {
+    const value = JSON.parse(text);
+    // Only an escape can smuggle a surrogate in.
+    return /\\ud/i.test(text) && holdsLoneSurrogate(value) ? null : { value: value };
+  } catch (error) {
+    return null; // no JSON, or nested too deep to be looked through
+  }
+}
+
+function holdsLoneSurrogate(value) {
+  if (typeof value === 'string') {
+    return Buffer.from(value, 'utf8').toString('utf8') !== value;
+  }
+  return typeof value === 'object' && value !== null &&
+    Object.keys(value).some((name) => holdsLoneSurrogate(name) || holdsLoneSurrogate(value[name]));
+}
+
+// The seconds of a Retry-After header; a date there is left to the back-off.
+function retryAfter(headers) {
+  const text = headers['retry-after'] || '';
+  return /^[0-9]{1,9}(\.[0-9]{1,6})?$/.test(text) ? Number(text) : null;
+}
