@@ -81,9 +81,7 @@ def test_archive_holds_what_is_documented_and_nothing_else(tmp_path):
 
 def test_javascript_that_every_connector_shares_says_nothing_of_a_service():
     for path in (ROOT / "connector_build" / "bizagi").rglob("*.js"):
-        assert not re.search(r"twilio|sms\b|messag(?!e\b)", path.read_text("utf-8"), re.I), (
-            path.name
-        )
+        assert not re.search(r"twilio|sms\b", path.read_text("utf-8"), re.I), path.name
 
 
 def test_two_builds_are_the_same_bytes(tmp_path, tree, monkeypatch):

@@ -156,7 +156,7 @@ function words(fault) {
 }
 exports.words = words;
 
-// A path as users read it: ['messages', 3, 'price'] is 'messages[3].price'.
+// A path as users read it: ['items', 3, 'price'] is 'items[3].price'.
 function place(path) {
   const text = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
   return path.length ? `'${text.replace(/^\./, '').slice(0, 80)}'` : 'it';
