@@ -126,7 +126,7 @@ class _DeclaredTwice(yaml.MarkedYAMLError):
 
 
 def _document(path: str | os.PathLike[str], shown: str) -> Any:
-    """Return what a YAML file holds. YAML's own errors are not chained: they quote the file."""
+    """Return what a YAML file holds. What goes wrong in it is not chained: it quotes the file."""
     try:
         content = Path(path).expanduser().read_bytes()
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home for "~"
@@ -134,13 +134,10 @@ def _document(path: str | os.PathLike[str], shown: str) -> Any:
         raise InvalidConfiguration(f"{shown} can't be read: {why}.") from error
     try:
         text = content.decode("utf-8-sig")
+        return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InvalidConfiguration(
-            f"{shown} is not UTF-8 text (line {line}): save it as UTF-8."
-        ) from None
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
+        problem = f"is not UTF-8 text (line {line}): save it as UTF-8"
     except yaml.MarkedYAMLError as error:
         problem = _explained(error, text)
     except RecursionError:

@@ -71,7 +71,22 @@ def test_a_wrong_file_is_refused_without_showing_it(tmp_path, text, environment,
         environments.read(write(tmp_path, text), environment)
     assert expected in str(caught.value)
     assert "hush" not in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert caught.value.__cause__ is caught.value.__context__ is None  # it would keep the text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("a: 1\nb: 2\nc: [hush\n", 4, 1),
+        ("environments:\n  test:\n    authToken: 'hush\n    from: x\n", 5, 1),
+        ("a: b: hush", 1, 5),
+        ("a: 1\n\n\n  %hush\n- x", 5, 1),
+    ],
+)
+def test_the_place_of_a_fault_in_a_file_is_told(tmp_path, text, line, column):
+    with pytest.raises(errors.InvalidConfiguration) as caught:
+        environments.read(write(tmp_path, text))
+    assert str(caught.value).endswith(f"is not valid YAML at line {line}, column {column}.")
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -82,8 +97,11 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_file_in_another_encoding(tmp_path):
     path = tmp_path / "connector.yaml"
     path.write_bytes(b"a: b\n\xff\xfe: hush")
-    with pytest.raises(errors.InvalidConfiguration, match=r"is not UTF-8 text \(line 2\): save it"):
+    with pytest.raises(
+        errors.InvalidConfiguration, match=r"is not UTF-8 text \(line 2\): save it"
+    ) as caught:
         environments.read(path)
+    assert caught.value.__cause__ is caught.value.__context__ is None  # it would keep the text
 
 
 def test_the_only_environment_need_not_be_named(tmp_path):
@@ -94,6 +112,21 @@ def test_variables_are_filled_in(tmp_path, monkeypatch):
     monkeypatch.setenv("MADE_UP", "x: ${NOT_AGAIN}")
     path = write(tmp_path, "environments: {test: {a: 'b ${MADE_UP}', n: 5}}")
     assert environments.read(path, "test") == {"a": "b x: ${NOT_AGAIN}", "n": 5}
+
+
+def test_variables_are_filled_in_at_any_depth_and_where_there_are_several(tmp_path, monkeypatch):
+    monkeypatch.setenv("MADE_UP", "x")
+    monkeypatch.setenv("MADE_UP_2", "${MADE_UP}")
+    path = write(tmp_path, """
+        environments:
+          test:
+            twilio: {a: "${MADE_UP}", deeper: {b: "-${MADE_UP}${MADE_UP_2}-", n: 1}}
+            other: {c: "$MADE_UP {MADE_UP} ${}"}
+    """)  # fmt: skip
+    assert environments.read(path) == {
+        "twilio": {"a": "x", "deeper": {"b": "-x${MADE_UP}-", "n": 1}},
+        "other": {"c": "$MADE_UP {MADE_UP} ${}"},
+    }
 
 
 def test_a_value_whose_variable_is_not_set_is_not_given(tmp_path, monkeypatch):
