@@ -27,6 +27,7 @@ _FIELDS = (
     "error_message",
     "uri",
 )
+_NAMES = frozenset(_FIELDS)
 _NOT_IN_DOCUMENT = (
     "direction",
     "messaging_service_sid",
@@ -52,9 +53,7 @@ def to_output(call: Call, message: dict[str, Any]) -> dict[str, Any]:
         raise call.unreadable("holds no message")
     for name in _NOT_IN_DOCUMENT:
         message.pop(name, None)
-    if len(message) != len(
-        _FIELDS
-    ):  # Twilio added a field, or left one out that is as good as null
+    if message.keys() != _NAMES:  # Twilio added a field, or left out one that is null
         message = {name: message.get(name) for name in _FIELDS}
     price, code = message.get("price"), message.get("error_code")
     if isinstance(price, str) and _PRICE.fullmatch(price):

@@ -13,4 +13,7 @@ from ._message import messages_path, to_output
 
 def run(inputs: dict[str, Any], call: Call) -> dict[str, Any]:
     """Return one SMS as it stands now."""
-    return to_output(call, call.get(f"{messages_path(call)}/{inputs['sid']}.json"))
+    message = to_output(call, call.get(f"{messages_path(call)}/{inputs['sid']}.json"))
+    if message["sid"] != inputs["sid"]:
+        raise call.unreadable("is about another message")
+    return message

@@ -18,4 +18,7 @@ def run(inputs: dict[str, Any], call: Call) -> dict[str, Any]:
     sender = inputs["from"]
     key = "MessagingServiceSid" if _MESSAGING_SERVICE.fullmatch(sender) else "From"
     form = {"To": inputs["to"], key: sender, "Body": inputs["body"]}
-    return to_output(call, call.post(f"{messages_path(call)}.json", form))
+    message = to_output(call, call.post(f"{messages_path(call)}.json", form))
+    if message["to"] != inputs["to"]:
+        raise call.unreadable("is about a message to another recipient")
+    return message

@@ -36,6 +36,7 @@ def connect(settings: Mapping[str, Any]) -> Service:
         explain=explain,
         request_id_header="Twilio-Request-Id",
         unknown_hint=_HINTS["outcome_unknown"],
+        connect_seconds=settings["connectTimeoutSeconds"],
         timeout_seconds=settings["timeoutSeconds"],
         max_attempts=settings["maxAttempts"],
     )

@@ -435,7 +435,7 @@ Get All SMS, or in the Twilio console, before it is sent again.
 
 Give the activity more time than the connector may take, or it is given up while its SMS is still
 being sent: each attempt waits up to `timeoutSeconds` for a connection and again for an answer, and
-the pauses come to `timeoutSeconds` at most. That makes 110 seconds with 10 and 5. A long list may
+the pauses come to `timeoutSeconds` at most. That makes 385 seconds with 35 and 5. A long list may
 take that for each 1000 messages.
 
 ## Line breaks and percent signs

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-import requests
-
 from . import errors
 from .http import Http, Service
 from .schema import Schema, place
 from .settings import check, merge
+from .transport import MIB, Request
+
+_MOST_BYTES = MIB  # of an answer
+_MOST_BYTES_OF_A_PAGE = 64 * MIB
 
 
 class Handler(Protocol):
@@ -53,29 +55,64 @@ class Action(NamedTuple):
         return self.output.document
 
 
-class Call(NamedTuple):
+class Call:
     """What a handler is given beside its input. It never holds a secret.
 
     `globals` are the global parameters; `settings` are all parameters and options but the secrets.
     """
 
-    action: str
-    repeatable: bool
-    globals: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    http: Http | _Recorder
+    def __init__(
+        self,
+        action: str,
+        repeatable: bool,
+        parameters: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        http: Http | _Recorder,
+        most_bytes: int,
+    ) -> None:
+        self.action = action
+        self.repeatable = repeatable
+        self.globals = parameters
+        self.settings = settings
+        self._http = http
+        self._most_bytes = most_bytes
+        self._held: list[Callable[[bool], None]] = []
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # An answer that was not understood may be another request's: its connection is closed.
+        self._release(understood=kind is None)
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Return the decoded answer to a GET; `path` may be a URL of the same service."""
-        return self.http.request(self.action, self.repeatable, "GET", path, params=params)
+        return self._request("GET", path, params=params)
 
     def post(self, path: str, form: Mapping[str, str]) -> Any:
         """Return the decoded answer to a POST of form fields."""
-        return self.http.request(self.action, self.repeatable, "POST", path, form=form)
+        return self._request("POST", path, form=form)
 
     def unreadable(self, why: str) -> errors.ConnectorError:
         """Make the error for an answer that came and can't be used; `why` ends its sentence."""
-        return self.http.unreadable(self.action, self.repeatable, why)
+        return self._http.unreadable(self.action, self.repeatable, why)
+
+    def _request(self, method: str, path: str, **content: Any) -> Any:
+        self._release(understood=True)  # the handler goes on, so it understood the last answer
+        value, release = self._http.request(
+            self.action, self.repeatable, method, path, most_bytes=self._most_bytes, **content
+        )
+        self._held.append(release)
+        return value
+
+    def _release(self, understood: bool) -> None:
+        while self._held:
+            self._held.pop()(understood)
 
 
 class Connector:
@@ -170,8 +207,9 @@ class Connection:
             for page in self._pages(action, checked):
                 items += page
             return {action.streams: items}
-        output: dict[str, Any] = action.handler.run(checked, self._call(action))
-        self._check_output(action, output)
+        with self._call(action) as call:
+            output: dict[str, Any] = action.handler.run(checked, call)
+            self._check_output(call, action, output)
         return output
 
     def stream(self, name: str, inputs: Mapping[str, Any] | None = None) -> Iterator[Any]:
@@ -186,7 +224,8 @@ class Connection:
 
     def check(self) -> list[tuple[str, bool, str]]:
         """Try the settings against the service; return what was checked, whether it holds, why."""
-        return list(self._auth.check(self._call(None)))
+        with self._call(None) as call:
+            return list(self._auth.check(call))
 
     def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the first request that an action would make, credentials hidden; send nothing."""
@@ -197,11 +236,11 @@ class Connection:
             if action.streams:
                 next(iter(outcome), None)
         except _Recorded as recorded:
-            headers = dict(recorded.request.headers)
-            headers["Authorization"] = "(hidden)"
+            request = recorded.request
+            headers = {**request.headers, "Authorization": "(hidden)"}
             return {
-                "method": recorded.request.method,
-                "url": recorded.request.url,
+                "method": request.method,
+                "url": request.origin + request.target,
                 "headers": headers,
                 "form": recorded.form,
             }
@@ -225,11 +264,12 @@ class Connection:
         return checked
 
     def _pages(self, action: Action, checked: dict[str, Any]) -> Iterator[list[Any]]:
-        for page in action.handler.run(checked, self._call(action)):
-            self._check_output(action, {action.streams: page})
-            yield page
+        with self._call(action) as call:
+            for page in action.handler.run(checked, call):
+                self._check_output(call, action, {action.streams: page})
+                yield page
 
-    def _check_output(self, action: Action, output: Any) -> None:
+    def _check_output(self, call: Call, action: Action, output: Any) -> None:
         if action.output.accepts(output):
             return
         problems = action.output.problems(output)
@@ -237,17 +277,18 @@ class Connection:
         name = action.identifier
         if name and not any(fault.path in ((), (name,)) for fault in action.output.faults(output)):
             why += f". It names {place((name,))} {output[name]}"
-        error = self._call(action).unreadable(why)
+        error = call.unreadable(why)
         error.problems = tuple(problems)
         raise error
 
     def _call(self, action: Action | None, http: Http | _Recorder | None = None) -> Call:
         return Call(
-            action=action.name if action else "check",
-            repeatable=action.repeatable if action else True,
-            globals=self._globals,
-            settings=self._settings,
-            http=http or self._http,
+            action.name if action else "check",
+            action.repeatable if action else True,
+            self._globals,
+            self._settings,
+            http or self._http,
+            _MOST_BYTES_OF_A_PAGE if action and action.streams else _MOST_BYTES,
         )
 
 
@@ -260,7 +301,7 @@ def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
 class _Recorded(BaseException):
     """Carries the request of a preview out of the handler, past any `except Exception`."""
 
-    def __init__(self, request: requests.PreparedRequest, form: Any) -> None:
+    def __init__(self, request: Request, form: Any) -> None:
         self.request = request
         self.form = form
 
@@ -279,6 +320,7 @@ class _Recorder:
         path: str,
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
+        most_bytes: int = 0,
     ) -> NoReturn:
         raise _Recorded(self._http.prepare(method, path, params, form), form)
 

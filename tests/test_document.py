@@ -31,8 +31,9 @@ def test_the_options_and_their_defaults(twilio):
     assert {entry["name"]: entry.get("default") for entry in twilio.manifest["options"]} == {
         "apiBaseUrl": "https://api.twilio.com",
         "apiKeySid": None,
-        "timeoutSeconds": 10,
+        "timeoutSeconds": 35,
         "maxAttempts": 5,
+        "connectTimeoutSeconds": 10,
     }
 
 

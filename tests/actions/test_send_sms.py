@@ -66,7 +66,7 @@ def test_the_exact_request_for_an_api_key(twilio):
         with pytest.raises(errors.OutcomeUnknown):
             twilio.run("send_sms", {"to": TO, "body": "a+b ñ"}, settings)
         request = twilio_api.calls[0].request
-    assert request.body == "To=%2B14155550123&From=%2B15005550006&Body=a%2Bb+%C3%B1"
+    assert request.body == b"To=%2B14155550123&From=%2B15005550006&Body=a%2Bb+%C3%B1"
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
     # base64 of "SKbbb…:made-up-token"
     assert request.headers["Authorization"] == (

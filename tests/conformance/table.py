@@ -170,16 +170,20 @@ class Server:
             handler.close_connection = True
             handler.connection.close()
         else:
-            self._write(handler, account_sid, answer, asked["form"] or {})
+            self._write(handler, account_sid, asked, answer)
 
-    def _write(self, handler, account_sid, answer, form):
+    def _write(self, handler, account_sid, asked, answer):
         status = 201 if handler.command == "POST" else 200
         if answer.get("truncated"):
             answer = {"message": {}, **answer}
         if "message" in answer:
-            sent = {"to": "To", "from": "From", "body": "Body"}  # the answer repeats what was asked
-            changes = {name: form.get(key) for name, key in sent.items()} if form else {}
-            content = json.dumps(message(account_sid, {**changes, **answer["message"]}))
+            # As Twilio does, the answer names what was asked for.
+            sent = {"to": "To", "from": "From", "body": "Body"}
+            form = asked["form"] or {}
+            same = {name: form.get(key) for name, key in sent.items()} if form else {}
+            if "/Messages/" in asked["path"]:
+                same = {"sid": asked["path"].rpartition("/")[2].removesuffix(".json")}
+            content = json.dumps(message(account_sid, {**same, **answer["message"]}))
         elif "page" in answer:
             content = json.dumps(page(account_sid, answer["page"]))
         elif "json" in answer:
