@@ -529,7 +529,7 @@ FAULTS = {
     "requirement: no TOML": ("pyproject.toml", "", append("pyproject.toml", b"[project\n")),
     "requirement: no project": ("pyproject.toml", "", write("pyproject.toml", "[tool]\n")),
     "requirement: no requirement": (
-        "pyproject.toml", "", replace("pyproject.toml", "requests>=2.32,<3", "requests two"),
+        "pyproject.toml", "", replace("pyproject.toml", "requests>=2.32.2,<3", "requests two"),
     ),
     "requirement: no requirement of an extra": (
         "pyproject.toml", "", replace("pyproject.toml", "aiohttp>=3.10,<4", "aio http"),
@@ -537,7 +537,7 @@ FAULTS = {
     **{
         f"requirement-range: {given or 'nothing'}": (
             "pyproject.toml", "dependencies",
-            replace("pyproject.toml", '"requests>=2.32,<3"', f'"requests{given}"'),
+            replace("pyproject.toml", '"requests>=2.32.2,<3"', f'"requests{given}"'),
         )
         for given in ("", ">=2.32", "<3", "!=2.32", ">2,!=3")
     },
@@ -757,8 +757,8 @@ CLEAN = {
     "least and greatest icon": write("icon.png", png(64, 64, ICON_BYTES)),
     "large icon": write("icon.png", png(1024, 1024)),
     "description that just fits": manifest("description", "x" * 160),
-    "requirement of one version": replace("pyproject.toml", "requests>=2.32,<3", "requests==2.32"),
-    "compatible requirement": replace("pyproject.toml", "requests>=2.32,<3", "requests~=2.32"),
+    "requirement of one version": replace("pyproject.toml", "requests>=2.32.2,<3", "requests==2.32"),
+    "compatible requirement": replace("pyproject.toml", "requests>=2.32.2,<3", "requests~=2.32"),
 }  # fmt: skip
 
 
@@ -986,7 +986,7 @@ def test_a_finding_in_one_line(finding, text):
 def test_a_password_in_a_requirement_is_found_and_not_repeated(tree):
     secret = "planted" + "-password"
     address = f"https://user:{secret}@" + "example.com/requests.whl"
-    replace("pyproject.toml", '"requests>=2.32,<3"', f'"requests @ {address}"')(tree)
+    replace("pyproject.toml", '"requests>=2.32.2,<3"', f'"requests @ {address}"')(tree)
     found = check.check(tree)
     assert ("credential", "pyproject.toml") in rules(found)
     assert not any(secret in str(finding) for finding in found)

@@ -100,9 +100,10 @@ def test_the_wheel_alone_lists_describes_and_sends(plain, run, sandbox, config):
     assert listed.stdout.startswith(f"twilio  {MANIFEST['version']}  send_sms, "), listed.stderr
     assert run(plain / "connector", "actions").stdout.startswith("send_sms")
     sent = run(
-        *(plain / "connector", "run", "send_sms", "--set", "to=+15005550006", "--set", "body=Hola"),
+        *(plain / "connector", "run", "send_sms", "--set", "to=+14155550123", "--set", "body=Hola"),
         *("--config", config, "--connector", "twilio"),
     )
+    assert sent.returncode == 0, sent.stderr
     assert json.loads(sent.stdout)["sid"] == sandbox.messages[0]["sid"]
 
 
@@ -158,7 +159,7 @@ def try_sandbox(programs, run, sandbox, config):
         config.write_text(config.read_text("utf-8").replace(sandbox.url, url), "utf-8")
         return run(
             *(programs / "connector", "run", "send_sms", "--config", config),
-            *("--set", "to=+15005550006", "--set", "body=Hola"),
+            *("--set", "to=+14155550123", "--set", "body=Hola"),
         )
 
     command = [programs / "python", "-u", "-m", "twilio_sandbox", "--port", "0"]
