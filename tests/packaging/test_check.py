@@ -757,7 +757,7 @@ CLEAN = {
     "least and greatest icon": write("icon.png", png(64, 64, ICON_BYTES)),
     "large icon": write("icon.png", png(1024, 1024)),
     "description that just fits": manifest("description", "x" * 160),
-    "requirement of one version": replace("pyproject.toml", "requests>=2.32.2,<3", "requests==2.32"),
+    "requirement of one version": replace("pyproject.toml", "requests>=2.32.2,<3", "requests==2"),
     "compatible requirement": replace("pyproject.toml", "requests>=2.32.2,<3", "requests~=2.32"),
 }  # fmt: skip
 
