@@ -24,6 +24,11 @@ SETTINGS = {"authToken": "made-up-token", "timeoutSeconds": 5, "resolveSeconds":
 TUNNELS = ("open", "reset")
 SPOILT = ("refused", "nonsense", "silent", "dropped")
 
+FIELDS = {
+    *("sid", "date_created", "date_updated", "date_sent", "account_sid", "to", "from", "body"),
+    *("status", "api_version", "price", "price_unit", "error_code", "error_message", "uri"),
+}
+
 
 def cases():
     """Every case of the table, with the file it stands in."""
@@ -342,7 +347,9 @@ def moments():
     """The moments of a case, in Twilio's form: ${now}, and some minutes before and after it."""
     now = time.time()
     times = {"now": now, "a_minute_ago": now - 60, "an_hour_ago": now - 3600}
-    return {name: email.utils.formatdate(at).replace("-0000", "+0000") for name, at in times.items()}
+    return {
+        name: email.utils.formatdate(at).replace("-0000", "+0000") for name, at in times.items()
+    }
 
 
 def expected(case, implementation, server):
@@ -356,3 +363,60 @@ def bizagi_date(text):
     """A date of the document in the form that Bizagi maps: UTC, without an offset."""
     moment = email.utils.parsedate_to_datetime(text)
     return (moment - moment.utcoffset()).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def outcome(envelope):
+    """What an envelope of Bizagi says, as output or error."""
+    outputs = envelope["response"]["outputs"]
+    if envelope["success"]:
+        assert outputs["error"] == {}
+        assert (envelope["connectorstatuscode"], envelope["errormessage"]) == (200, "")
+        return outputs["output"], None
+    error = outputs["error"]
+    assert outputs["output"] == {}
+    assert set(error) == {"error", "message", "status"}
+    assert envelope["errormessage"] == error["message"]
+    assert envelope["connectorstatuscode"] == error["status"]
+    # The one place for the candidates is the message.
+    message, _, named = error["message"].partition(" It may be: ")
+    return None, {
+        "code": error["error"],
+        "status": error["status"] if error["status"] > 0 else None,
+        "message": message,
+        "candidates": re.findall(r"(?:SM|MM)[0-9a-f]{32}", named),
+    }
+
+
+def judge(case, implementation, server, output, error):
+    """Compare what came of a case with what the table expects of it."""
+    wanted = expected(case, implementation, server)
+    asked = server.asked(implementation, case)
+
+    def dates(name, value):
+        is_date = implementation != "python" and name.startswith("date_") and value
+        return bizagi_date(value) if is_date else value
+
+    if "error" in wanted:
+        assert error is not None, f"no error, but {output}"
+        assert error["code"] == wanted["error"]["code"], error
+        assert wanted["error"].get("message", "") in error["message"]
+        assert error["status"] == wanted["error"].get("status", error["status"])
+        assert wanted["error"].get("without", "\0") not in error["message"]
+        if "candidates" in wanted:
+            assert [sid[-2:] for sid in error["candidates"]] == wanted["candidates"]
+    else:
+        assert error is None, error
+    for message in [output, *(output or {}).get("messages", [])]:
+        if message is not None and "messages" not in message:
+            assert set(message) == FIELDS
+    for name, value in wanted.get("output", {}).items():
+        assert output[name] == dates(name, value), name
+    if "sids" in wanted:
+        assert [each["sid"][-2:] for each in output["messages"]] == wanted["sids"]
+    for name, value in wanted.get("first", {}).items():
+        assert output["messages"][0][name] == dates(name, value), name
+    if "requests" in wanted:
+        assert len(asked) == len(wanted["requests"]), asked
+        for request, fields in zip(asked, wanted["requests"], strict=True):
+            for key, value in fields.items():
+                assert request[key] == value, key
