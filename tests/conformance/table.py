@@ -5,6 +5,7 @@ import contextlib
 import email.utils
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -116,6 +117,9 @@ class Server:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._listeners = []
+        self._numbers = itertools.count()
+        self._open = 0
+        self._changed = threading.Condition()
         trusted, stranger = trustme.CA(), trustme.CA()
         trusted.cert_pem.write_to_path(folder / "trusted.pem")
         plain = self._listen(self._serve)
@@ -134,6 +138,7 @@ class Server:
         self._targets = {f"{name}.test": ports["trusted"] for name in TUNNELS}
         self._targets |= {"stranger.test": ports["stranger"], "mute.test": ports["mute"]}
         proxy = self._listen(self._tunnel)
+        self.secure_proxy = self._listen_tls(trusted, "localhost", serve=self._tunnel)
         self.names = {"url": self.url, "closed": self.closed}
         self.names |= {name: f"https://localhost:{port}" for name, port in ports.items()}
         self.names |= {f"tunnel_{n}": f"https://{n}.test" for n in (*TUNNELS, *SPOILT, "stranger")}
@@ -152,12 +157,14 @@ class Server:
         self._listeners.append(listener)
 
         def one(peer):
+            self._count(1)
             with peer:
                 try:
                     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     serve(peer)
                 except OSError:
                     pass  # the caller has gone, which some cases are about
+            self._count(-1)
 
         def accept():
             while True:
@@ -170,15 +177,24 @@ class Server:
         threading.Thread(target=accept, daemon=True).start()
         return listener.getsockname()[1]
 
-    def _listen_tls(self, authority, *names):
+    def _listen_tls(self, authority, *names, serve=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*names).configure_cert(context)
 
-        def serve(peer):
+        def secured(peer):
             with context.wrap_socket(peer, server_side=True) as secure:
-                self._serve(secure)
+                (serve or self._serve)(secure)
 
-        return self._listen(serve)
+        return self._listen(secured)
+
+    def _count(self, change):
+        with self._changed:
+            self._open += change
+            self._changed.notify_all()
+
+    def wait_until_nobody_is_connected(self, seconds):
+        with self._changed:
+            return self._changed.wait_for(lambda: self._open == 0, seconds)
 
     def __enter__(self):
         return self
@@ -225,6 +241,7 @@ class Server:
                 back.join(20)
 
     def _serve(self, peer):
+        number = next(self._numbers)
         while True:
             head = _read_head(peer)
             if head is None:
@@ -240,7 +257,7 @@ class Server:
                 "form": dict(parse_qsl(body.decode(), strict_parsing=True)) if body else None,
                 "user": user,
                 "password": password,
-                "connection": id(peer),
+                "connection": number,
             }
             with self._lock:
                 self.requests[account_sid].append(asked)
@@ -278,6 +295,8 @@ class Server:
                 if self._closing.wait(0.02):
                     return False
             return True
+        if "then" in answer:  # an answer that nobody asked for
+            whole += b"".join(_written(method, account_sid, answer["then"], form))
         peer.sendall(whole)
         return True
 
