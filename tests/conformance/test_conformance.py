@@ -50,7 +50,12 @@ def bizagi(server, node, bizc, host):
     return lambda case: table.outcome(envelopes[case["id"]])
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+# Of those that the Python connector does not have the options for yet.
+PENDING = () if "resolveSeconds" in table.DECLARED else ("wire", "resolution")
+PYTHONS = [case for case in CASES if case["file"] not in PENDING]
+
+
+@pytest.mark.parametrize("case", PYTHONS, ids=[case["id"] for case in PYTHONS])
 def test_python_connector(case, python, server):
     output, error = python(case)
     table.judge(case, "python", server, output, error)
@@ -62,7 +67,9 @@ def test_bizagi_package(case, bizagi, server):
     table.judge(case, "bizagi", server, output, error)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "error" in case], ids=lambda c: c["id"])
+@pytest.mark.parametrize(
+    "case", [case for case in PYTHONS if "error" in case], ids=lambda c: c["id"]
+)
 def test_both_say_the_same(case, python, bizagi):
     messages = [run(case)[1]["message"] for run in (python, bizagi)]
     assert messages[0].replace(table.account("python", case), "AC") == messages[1].replace(
