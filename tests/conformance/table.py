@@ -269,10 +269,10 @@ class Server:
                 answer = script[0] if script else {"status": 418, "text": "not in the script"}
                 if script and not answer.get("again"):
                     script.pop(0)
-            if not self._answer(peer, method, account_sid, answer, asked["form"] or {}):
+            if not self._answer(peer, asked, account_sid, answer):
                 return
 
-    def _answer(self, peer, method, account_sid, answer, form):
+    def _answer(self, peer, asked, account_sid, answer):
         """Write an answer as the script has it; tell whether the connection goes on."""
         if answer.get("withhold"):
             self._closing.wait(20)
@@ -282,7 +282,7 @@ class Server:
         if "raw" in answer:
             peer.sendall(answer["raw"].encode())
             return False
-        head, body = _written(method, account_sid, answer, form)
+        head, body = _written(asked, account_sid, answer)
         whole = head + body
         ends = {"status": 12, "headers": len(head) - 2, "body": len(head) + len(body) // 2}
         for way in ("reset", "closed"):
@@ -300,7 +300,7 @@ class Server:
                     return False
             return True
         if "then" in answer:  # an answer that nobody asked for
-            whole += b"".join(_written(method, account_sid, answer["then"], form))
+            whole += b"".join(_written(asked, account_sid, answer["then"]))
         peer.sendall(whole)
         return True
 
@@ -335,12 +335,15 @@ def _pipe(source, target):
                 each.shutdown(socket.SHUT_RDWR)
 
 
-def _written(method, account_sid, answer, form):
+def _written(asked, account_sid, answer):
     """An answer's head and body in bytes."""
     if "message" in answer or not answer.keys() & {"page", "json", "text", "status", "code"}:
-        sent = {"to": "To", "from": "From", "body": "Body"}  # the answer repeats what was asked
-        changes = {name: form.get(key) for name, key in sent.items()} if form else {}
-        content = json.dumps(message(account_sid, {**changes, **answer.get("message", {})}))
+        # As Twilio does, the answer names what was asked for.
+        sent, form = {"to": "To", "from": "From", "body": "Body"}, asked["form"]
+        same = {name: form.get(key) for name, key in sent.items()} if form else {}
+        if "/Messages/" in asked["path"]:
+            same = {"sid": asked["path"].rpartition("/")[2].removesuffix(".json")}
+        content = json.dumps(message(account_sid, {**same, **answer.get("message", {})}))
     elif "page" in answer:
         content = json.dumps(page(account_sid, answer["page"]))
     elif "json" in answer:
@@ -351,7 +354,7 @@ def _written(method, account_sid, answer, form):
         content = json.dumps({"code": answer.get("code"), "message": "Twilio's own words"})
     body = content.encode()
     lines = [
-        f"HTTP/1.1 {answer.get('status', 201 if method == 'POST' else 200)} -",
+        f"HTTP/1.1 {answer.get('status', 201 if asked['method'] == 'POST' else 200)} -",
         "Content-Type: application/json",
         f"Date: {email.utils.formatdate(usegmt=True)}",
         f"Twilio-Request-Id: RQ{'e' * 32}",
