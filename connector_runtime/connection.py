@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
 
 from . import errors
 from .http import Http, Service
@@ -12,8 +13,29 @@ from .schema import Schema, place
 from .settings import check, merge
 from .transport import MIB, Request
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _MOST_BYTES = MIB  # of an answer
 _MOST_BYTES_OF_A_PAGE = 64 * MIB
+
+
+def _without_locals(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a ConnectorError leave `function` without the frames that it went through.
+
+    Tools that report errors show what the variables of each frame hold: here numbers, texts and
+    settings. A ConnectorError says where, what and what to do without them.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*arguments, **named)
+        except errors.ConnectorError as error:
+            del arguments, named  # they are variables of a frame too
+            raise error.with_traceback(None)  # noqa: B904 - it is the same one
+
+    return call
 
 
 class Handler(Protocol):
@@ -140,6 +162,7 @@ class Connector:
             )
         return self.actions[name]
 
+    @_without_locals
     def connect(self, settings: Mapping[str, Any] | None) -> Connection:
         """Check the settings of an environment, once, and return a connection; nothing is sent.
 
@@ -148,6 +171,7 @@ class Connector:
         checked = check(settings, self._settings)
         return Connection(self, checked, Http(self._auth.connect(checked)), self._auth)
 
+    @_without_locals
     def run(
         self,
         action: str,
@@ -195,6 +219,7 @@ class Connection:
         """Close the HTTP connections and end the waiting between attempts."""
         self._http.close()
 
+    @_without_locals
     def run(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Run an action and return its output, as its output schema describes it.
 
@@ -212,6 +237,7 @@ class Connection:
             self._check_output(call, action, output)
         return output
 
+    @_without_locals
     def stream(self, name: str, inputs: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """Return the items of an action's list one at a time, in constant memory.
 
@@ -222,11 +248,13 @@ class Connection:
             raise errors.InvalidInput(f"{name} returns no list to stream; use run.")
         return _items(self._pages(action, self._checked_input(action, inputs)))
 
+    @_without_locals
     def check(self) -> list[tuple[str, bool, str]]:
         """Try the settings against the service; return what was checked, whether it holds, why."""
         with self._call(None) as call:
             return list(self._auth.check(call))
 
+    @_without_locals
     def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the first request that an action would make, credentials hidden; send nothing."""
         action = self.connector.action(name)
@@ -293,9 +321,12 @@ class Connection:
 
 
 def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
-    for page in pages:
-        yield from page
-        page.clear()  # or this page is still in memory while the next is decoded
+    try:
+        for page in pages:
+            yield from page
+            page.clear()  # or this page is still in memory while the next is decoded
+    except errors.ConnectorError as error:
+        raise error.with_traceback(None)  # noqa: B904 - it is the same one: see _without_locals
 
 
 class _Recorded(BaseException):

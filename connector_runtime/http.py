@@ -166,7 +166,8 @@ class Http:
         is_json, body = _decoded(outcome.content)
         if 200 <= status < 300 and is_json:
             return body, outcome.release
-        outcome.release(is_json and status >= 400)
+        # After a 5xx, what the request was really answered may follow.
+        outcome.release(is_json and 400 <= status < 500)
         if status >= 400:
             return self._refusal(outcome, body, request, action, repeatable, request_id)
         why = "is not valid JSON" if status < 300 else f"is HTTP {status}, which is not followed"

@@ -29,7 +29,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.util.connection import create_connection
 
 from .errors import InvalidConfiguration
@@ -198,13 +198,14 @@ class _HTTPResponse(http.client.HTTPResponse):
     fp: Any
 
     def _close_conn(self) -> None:
-        exchange = getattr(_current, "exchange", None)
+        exchange: _Exchange | None = getattr(_current, "exchange", None)
         connection = exchange.connection if exchange is not None else None
-        if connection is not None and connection.is_ready and connection.sock is not None:
+        if exchange and connection and connection.is_ready and connection.sock is not None:
             connection.sock.settimeout(0)
             # Nothing to read is what should be; TLS has an exception of its own for it.
             with contextlib.suppress(OSError):
                 connection.has_more = bool(self.fp.peek(1))
+            connection.sock.settimeout(exchange.answer_seconds)  # for the next request's sending
         super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -295,9 +296,12 @@ def _connected(exchange: _Exchange, connection: Any) -> socket.socket:
                 source_address=connection.source_address,
                 socket_options=connection.socket_options,
             )
+        except TimeoutError:
+            raise
         except OSError as error:
             fault = error
-    raise fault
+    # urllib3 swallows a bare ConnectionResetError, as it comes where a request was half written.
+    raise NewConnectionError(connection, type(fault).__name__)
 
 
 def _addresses(host: str, port: int, exchange: _Exchange) -> list[str]:
@@ -370,6 +374,11 @@ class _Adapter(HTTPAdapter):
             self._pool_by_origin[origin] = pool
         return pool
 
+    def close_pools(self) -> None:
+        # urllib3 closes what they keep only when they are garbage, and these are not.
+        for pool in self._pool_by_origin.values():
+            pool.close()
+
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         return str(urlsplit(request.url).path) or "/"
 
@@ -394,6 +403,7 @@ class Transport:
 
     def close(self) -> None:
         self._adapter.close()
+        self._adapter.close_pools()
 
     def exchange(self, request: Request, most_bytes: int) -> Answer | Failure:
         """Make one request, once, and return its whole answer of at most `most_bytes`, counted
@@ -562,6 +572,7 @@ def _route(origin: str) -> tuple[bool | str, dict[str, str]]:
     """
     try:
         requests.Request("GET", f"{origin}/").prepare()
+        (urlsplit(origin).hostname or "").encode("idna")  # as DNS would, which fails each attempt
         environment = requests.Session().merge_environment_settings(origin, {}, None, None, None)
     except (requests.RequestException, ValueError) as error:
         raise InvalidConfiguration(

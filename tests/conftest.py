@@ -145,17 +145,15 @@ def host(node):
         written = json.dumps(value)
         return written.replace("%", "%25") if raw else written  # the host's unescape() undoes it
 
-    def service(installed, program=node, env=None):
-        key = (str(installed), str(program), str(env))
+    def service(installed, program=node):
+        key = (str(installed), str(program))
         if key not in running:
-            whole = {**os.environ, **(env or {})}
-            one = bizagi_host.Host(Path(installed), str(program), env=whole)
-            running[key] = stack.enter_context(one)
+            running[key] = stack.enter_context(bizagi_host.Host(Path(installed), str(program)))
         return running[key]
 
-    def run(installed, calls, program=node, env=None):
+    def run(installed, calls, program=node):
         """Make the calls, several at once; return the envelope of each."""
-        asked = service(installed, program, env)
+        asked = service(installed, program)
 
         def one(made):
             raw = made.get("raw", False)
