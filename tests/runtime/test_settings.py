@@ -82,7 +82,7 @@ def test_wrong_settings_are_refused_when_connecting(twilio, given, expected):
 
 def test_every_fault_of_the_settings_is_reported_at_once_and_no_value_shown(twilio):
     with pytest.raises(errors.InvalidConfiguration) as caught:
-        twilio.connect({"accountId": "AC-hush", "from": "+1-hush", "timeoutSeconds": "hush"})
+        twilio.connect({"accountId": "AC-hush", "from": "+1-hush-hush", "timeoutSeconds": "hush"})
     assert len(caught.value.problems) == 4
     assert "hush" not in str(caught.value.to_dict())
 
