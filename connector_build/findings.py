@@ -44,13 +44,15 @@ RULES = {
     "secret-plain": "error",
     "credential": "error",
     "phone-number": "warning",
-    "leftover": "error",
     "version": "error",
     "changelog": "error",
     "icon": "error",
     "requirement": "error",
     "requirement-range": "warning",
     "test-missing": "warning",
+    "test-empty": "warning",
+    "case-missing": "warning",
+    "version-step": "error",
     "description-long": "advice",
     "bizc-handler": "error",
     "bizc-name": "error",
@@ -82,7 +84,7 @@ class Finding(NamedTuple):
 
 def fault(rule: str, file: str, place: str, message: str) -> Finding:
     """Return a finding, in the tier of its rule, that can be printed whatever a name in it is."""
-    written = (each.encode("utf-8", "backslashreplace").decode() for each in (file, place, message))
+    written = (text.encode("utf-8", "backslashreplace").decode() for text in (file, place, message))
     return Finding(RULES[rule], rule, *written)
 
 
@@ -95,25 +97,25 @@ def of_schema(
     rule: str, file: str, schema: Schema, document: Any, forms: Mapping[str, str] | None = None
 ) -> Iterator[Finding]:
     """Find where a document breaks its schema; `forms` says what the texts with a pattern are."""
-    for each, said in zip(schema.faults(document), schema.problems(document), strict=True):
-        about = said.removeprefix(write_place(each.path)).strip()
-        yield fault(rule, file, plain_place(each.path), _to_do(each, about, forms or {}))
+    for broken, problem in zip(schema.faults(document), schema.problems(document), strict=True):
+        about = problem.removeprefix(write_place(broken.path)).strip()
+        yield fault(rule, file, plain_place(broken.path), _to_do(broken, about, forms or {}))
 
 
-def _to_do(each: Fault, about: str, forms: Mapping[str, str]) -> str:
-    limit = each.subschema.get(each.keyword)
+def _to_do(broken: Fault, about: str, forms: Mapping[str, str]) -> str:
+    limit = broken.subschema.get(broken.keyword)
     words = {
         "required": "it is required: add it",
         "additionalProperties": f"it {about}: correct it or take it out",
         "minLength": f"it must have at least {limit} letter: say it",
         "minItems": f"it must have at least {limit} entry: add it",
-        "uniqueItems": "an entry stands twice in it: keep one",
+        "uniqueItems": "an entry is in it twice: keep one",
         "json": "it is read as a date or another kind of value: put it in quotes",
         "surrogate": f"it {about}: correct it",
         "depth": f"it {about}: make it flatter",
     }
-    if each.keyword == "pattern" and "x-mustBe" not in each.subschema:
-        steps = [str(step) for step in each.path if isinstance(step, str)]
+    if broken.keyword == "pattern" and "x-mustBe" not in broken.subschema:
+        steps = [str(step) for step in broken.path if isinstance(step, str)]
         form = forms.get(".".join(steps), forms.get(steps[-1] if steps else ""))
-        return f"it must be {form or each.subschema.get('description', 'of another form')}"
-    return words.get(each.keyword, f"it {about}")
+        return f"it must be {form or broken.subschema.get('description', 'of another form')}"
+    return words.get(broken.keyword, f"it {about}")

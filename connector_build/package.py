@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tomli
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import connector_runtime
+
+from . import readme
 
 MANIFEST = "MANIFEST.sha256"
-CONTENTS = ("connector.json", "icon.png", "README.md", "LICENSE", "CHANGELOG.md")
-FOLDERS = ("actions", "auth", "connector_runtime", "schemas")
-MAIN = '''"""Run the packaged connector, as `python twilio-1.0.0.zip run send_sms`."""
+CONTENTS = ("connector.json", "icon.png", "LICENSE", "CHANGELOG.md")
+FOLDERS = ("actions", "auth", "schemas")
+RUNTIME = "connector_runtime"
+MAIN = '''"""Run the packaged connector: `python PACKAGE.zip run ACTION`."""
 
 from connector_runtime.cli import main
 
@@ -24,7 +33,8 @@ main()
 
 def contents(root: Path) -> dict[str, bytes]:
     """Collect the package's files by an allow-list, with the hash of every one of them."""
-    files = {name: text_bytes(root / name) for name in names(root)}
+    files = {name: text_bytes(path) for name, path in sources(root).items()}
+    files["README.md"] = readme.package(files).encode()
     files["__main__.py"] = MAIN.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in requirements(root)).encode()
     hashes = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
@@ -32,15 +42,21 @@ def contents(root: Path) -> dict[str, bytes]:
     return files
 
 
-def names(root: Path) -> list[str]:
-    """Return which of the tree's files the package takes: named ones, code and JSON of folders."""
-    found = [
-        path.relative_to(root).as_posix()
-        for folder in FOLDERS
-        for path in (root / folder).glob("*")
-        if path.suffix in (".py", ".json") and path.is_file()
-    ]
-    return sorted([*CONTENTS, *found])
+def sources(root: Path) -> dict[str, Path]:
+    """Return which files the package takes, by their names in it: some, and folders' code and JSON.
+
+    The runtime is the tree's own, or else the one that is installed.
+    """
+    taken = {name: root / name for name in CONTENTS}
+    folders = {folder: root / folder for folder in FOLDERS}
+    folders[RUNTIME] = root / RUNTIME
+    if not folders[RUNTIME].is_dir():
+        folders[RUNTIME] = Path(connector_runtime.__file__).parent
+    for name, folder in folders.items():
+        for path in folder.glob("*"):
+            if path.suffix in (".py", ".json") and path.is_file():
+                taken[f"{name}/{path.name}"] = path
+    return dict(sorted(taken.items()))
 
 
 def text_bytes(path: Path) -> bytes:
@@ -50,12 +66,48 @@ def text_bytes(path: Path) -> bytes:
 
 
 def requirements(root: Path, extras: bool = False) -> list[str]:
-    """Return the run-time requirements that pyproject.toml declares, or those of its extras."""
-    project = tomli.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    if not extras:
-        return sorted(project.get("dependencies", ()))
-    extra = project.get("optional-dependencies", {})
-    return sorted({line for lines in extra.values() for line in lines})
+    """Return the run-time requirements that pyproject.toml declares, or those of its extras.
+
+    As the package holds the runtime, a requirement of the distribution that brings the runtime is
+    replaced by what that one requires.
+    """
+    project = _project(root)["project"]
+    if extras:
+        groups = project.get("optional-dependencies", {})
+        return sorted({line for lines in groups.values() for line in lines})
+    lines = set(project.get("dependencies", ()))
+    if not (root / RUNTIME).is_dir():
+        for distribution in importlib.metadata.packages_distributions().get(RUNTIME, ()):
+            brought = {line for line in lines if _is_of(line, distribution)}
+            needed = importlib.metadata.requires(distribution) or () if brought else ()
+            lines = (lines - brought) | {line for line in needed if "extra ==" not in line}
+    return sorted(lines)
+
+
+def _is_of(requirement: str, distribution: str) -> bool:
+    return canonicalize_name(Requirement(requirement).name) == canonicalize_name(distribution)
+
+
+def settings(root: Path, key: str) -> list[str] | None:
+    """Return a list of the connector's own settings for the build, from [tool.connector].
+
+    None stands for a pyproject.toml that is missing or can't be read.
+    """
+    try:
+        declared = _project(root).get("tool", {}).get("connector", {}).get(key, [])
+    except (OSError, ValueError, AttributeError):
+        return None
+    return [str(value) for value in declared]
+
+
+def licence(root: Path) -> list[str]:
+    """Return the licence that pyproject.toml states, or nothing."""
+    stated = _project(root)["project"].get("license")
+    return [stated] if isinstance(stated, str) else []
+
+
+def _project(root: Path) -> dict[str, Any]:
+    return tomli.loads((root / "pyproject.toml").read_text("utf-8"))
 
 
 def timestamp() -> tuple[int, int, int, int, int, int]:

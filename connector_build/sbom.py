@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from cyclonedx.factory.license import LicenseFactory
@@ -32,10 +33,10 @@ _SPDX = {
 }
 
 
-def sbom(root: Path, target: str, content: bytes) -> bytes:
+def sbom(root: Path, target: str, content: bytes, required: Iterable[str]) -> bytes:
     """Return the CycloneDX document for the package file `target` with these bytes.
 
-    It names every run-time requirement, and theirs, with version and licence as installed here.
+    It names every requirement, and theirs, with version and licence as installed here.
     The same package in the same environment gives the same bytes. Raise LookupError where a
     requirement is not installed.
     """
@@ -47,14 +48,14 @@ def sbom(root: Path, target: str, content: bytes) -> bytes:
         type=ComponentType.APPLICATION,
         bom_ref=target,
         description=manifest["description"],
-        licenses=[LicenseFactory().make_with_id("MIT")],
+        licenses=[LicenseFactory().make_from_string(text) for text in package.licence(root)],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
     )
     bom = Bom(serial_number=uuid.uuid5(uuid.UUID(manifest["guid"]), digest))
     bom.metadata.component = described
     bom.metadata.timestamp = _released(root, manifest["version"])
     components: dict[str, Component] = {}
-    declared = [Requirement(line) for line in package.requirements(root)]
+    declared = [Requirement(line) for line in required]
     direct = [_component(requirement, components, bom) for requirement in declared]
     for requirement, component in zip(declared, direct, strict=True):
         component.properties.add(Property(name="connector:requirement", value=str(requirement)))
@@ -80,23 +81,23 @@ def _component(requirement: Requirement, components: dict[str, Component], bom: 
     if name in components:
         return components[name]
     try:
-        found = importlib.metadata.distribution(name)
+        installed = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
         raise LookupError(f"the requirement '{requirement}' is not installed here") from error
-    purl = PackageURL("pypi", None, name, found.version)
+    purl = PackageURL("pypi", None, name, installed.version)
     component = Component(
         name=name,
-        version=found.version,
+        version=installed.version,
         type=ComponentType.LIBRARY,
         bom_ref=purl.to_string(),
         purl=purl,
-        licenses=_licences(found.metadata),
+        licenses=_licences(installed.metadata),
     )
     components[name] = component
     bom.components.add(component)
     needed = [
         _component(inner, components, bom)
-        for inner in map(Requirement, found.requires or ())
+        for inner in map(Requirement, installed.requires or ())
         if inner.marker is None
         or any(inner.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras))
     ]

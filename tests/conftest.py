@@ -145,15 +145,17 @@ def host(node):
         written = json.dumps(value)
         return written.replace("%", "%25") if raw else written  # the host's unescape() undoes it
 
-    def service(installed, program=node):
-        key = (str(installed), str(program))
+    def service(installed, program=node, env=None):
+        key = (str(installed), str(program), str(env))
         if key not in running:
-            running[key] = stack.enter_context(bizagi_host.Host(Path(installed), str(program)))
+            whole = {**os.environ, **(env or {})}
+            one = bizagi_host.Host(Path(installed), str(program), env=whole)
+            running[key] = stack.enter_context(one)
         return running[key]
 
-    def run(installed, calls, program=node):
+    def run(installed, calls, program=node, env=None):
         """Make the calls, several at once; return the envelope of each."""
-        asked = service(installed, program)
+        asked = service(installed, program, env)
 
         def one(made):
             raw = made.get("raw", False)

@@ -54,8 +54,7 @@ def _new_id() -> UUID:
     return found.new_id() if found else _machine_id()
 
 
-def moment() -> float:
-    """Return the given moment, or the machine's where none is given."""
+def _time() -> float:
     found = _GIVEN.get()
     return found.now if found else _machine_time()
 
@@ -76,7 +75,7 @@ class datetime(calendar.datetime, metaclass=_Kind):
 
     @classmethod
     def now(cls, tz: calendar.tzinfo | None = None) -> Any:
-        return calendar.datetime.fromtimestamp(moment(), tz)
+        return calendar.datetime.fromtimestamp(_time(), tz)
 
     @classmethod
     def today(cls) -> Any:
@@ -88,5 +87,5 @@ class datetime(calendar.datetime, metaclass=_Kind):
 
 
 SpiffWorkflow.task.uuid4 = _new_id
-SpiffWorkflow.task.time = SimpleNamespace(time=moment)
+SpiffWorkflow.task.time = SimpleNamespace(time=_time)
 timer.datetime = datetime

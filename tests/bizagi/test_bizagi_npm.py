@@ -1,4 +1,4 @@
-"""Judges from npm: Bizagi's own utilities, and the oldest Node.js that Bizagi's pages name."""
+"""Judges from npm: Bizagi's own utilities, and Node.js from the oldest that Bizagi's pages name."""
 
 import json
 import os
@@ -8,30 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
+from tests.conformance import table
 
 JUDGE = Path(__file__).parent / "judge.js"
 TO = "+14155550123"
-
-
-@pytest.fixture(scope="module")
-def npm(tmp_path_factory):
-    """Return the folder with packages from npm, installed for these tests alone."""
-    folder = tmp_path_factory.mktemp("npm")
-    done = subprocess.run(
-        [
-            *(tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder),
-            *("bz-util@2.1.0", "node@10"),
-        ],
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        timeout=240,
-    )
-    if done.returncode:  # a machine without the registry still has Node.js, and its tests
-        reason = done.stderr.strip().splitlines() or ["no reason given"]
-        pytest.skip(f"npm can't install bz-util and node@10 here: {reason[0]}")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -97,21 +77,24 @@ def test_percent_in_a_parameter_is_written_for_two_readings(judge, host, sandbox
     assert arrived["voice_url"] == "https://example.com/a%20b.xml"
 
 
-def test_connector_runs_on_node_10(npm, bizc, host, sandbox):
-    program = npm / "node_modules" / ".bin" / "node"
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    assert version.stdout.startswith("v10.")
-    sid = sandbox.add()["sid"]
-    sandbox.seed(1500)
-    calls = [
-        host.call("send_sms", {"to": TO, "body": "Hola"}, sandbox.settings),
-        host.call("get_sms_information", {"sid": sid}, sandbox.settings),
-        host.call("get_all_sms", {}, sandbox.settings),
-        host.call("send_sms", {"to": "nobody"}, sandbox.settings),
-        host.call("", {}, sandbox.settings, router="authenticator"),
-        host.call("", {}, sandbox.settings, router="cleanAllModulesCache"),
-    ]
-    answers = host.run(bizc, calls, program)
-    assert [each["success"] for each in answers] == [True, True, True, False, True, True]
-    listed = answers[2]["response"]["outputs"]["output"]["messages"]
-    assert len(listed) >= 1000
+@pytest.mark.parametrize("release", ["node-10", "node-20", "node-newest"])
+def test_connector_does_the_same_on_every_node(release, npm, bizc, host, tmp_path):
+    program = npm / "node_modules" / release / "bin" / "node"
+    implementation = f"bizagi on {release}"
+    cases = table.cases()
+    with table.Server(tmp_path) as server:
+        calls = []
+        for case in cases:
+            settings, given = server.play(implementation, case)
+            calls.append(host.call(case["action"], given, settings))
+        envelopes = host.run(bizc, calls, program, server.environment)
+        for case, envelope in zip(cases, envelopes, strict=True):
+            output, error = table.outcome(envelope)
+            table.judge(case, implementation, server, output, error)
+
+
+def test_host_and_check_run_on_the_oldest_node(npm, bizc, host, sandbox):
+    program = npm / "node_modules" / "node-10" / "bin" / "node"
+    calls = [host.call("", {}, sandbox.settings, router="authenticator")]
+    calls.append(host.call("", {}, sandbox.settings, router="cleanAllModulesCache"))
+    assert [each["success"] for each in host.run(bizc, calls, program)] == [True, True]

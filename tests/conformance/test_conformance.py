@@ -1,6 +1,7 @@
 """The Python connector and the Bizagi package do the same: one table of cases for both."""
 
 import collections
+import functools
 
 import pytest
 
@@ -11,15 +12,11 @@ from tests.conftest import ROOT
 
 CASES = table.cases()
 IDS = [case["id"] for case in CASES]
-FIELDS = {
-    *("sid", "date_created", "date_updated", "date_sent", "account_sid", "to", "from", "body"),
-    *("status", "api_version", "price", "price_unit", "error_code", "error_message", "uri"),
-}
 
 
 @pytest.fixture(scope="module")
-def server():
-    with table.Server() as running:
+def server(tmp_path_factory):
+    with table.Server(tmp_path_factory.mktemp("certificates")) as running:
         yield running
 
 
@@ -28,91 +25,61 @@ def python(server):
     """Run a case with the Python connector: what came back, as output or error."""
     twilio = load(ROOT)
 
-    def run(case):
+    @functools.cache
+    def outcome(name):
+        case = CASES[IDS.index(name)]
         settings, given = server.play("python", case)
         try:
-            return twilio.run(case["action"], given, settings), None
+            with pytest.MonkeyPatch.context() as environment:
+                for name, value in server.environment.items():
+                    environment.setenv(name, value)
+                return twilio.run(case["action"], given, settings), None
         except ConnectorError as error:
-            return None, {"code": error.code, "status": error.status, "message": str(error)}
+            found = {"code": error.code, "status": error.status, "message": str(error)}
+            return None, {**found, "candidates": getattr(error, "candidates", ())}
 
-    return run
+    return lambda case: outcome(case["id"])
 
 
 @pytest.fixture(scope="module")
 def bizagi(server, node, bizc, host):
-    """Run all cases in Node, as a host would, and give the envelope of one."""
+    """Run all cases in Node, as a host would, and give the outcome of one."""
     calls = []
     for case in CASES:
         settings, given = server.play("bizagi", case)
         calls.append(host.call(case["action"], given, settings))
-    envelopes = dict(zip(IDS, host.run(bizc, calls), strict=True))
+    envelopes = dict(zip(IDS, host.run(bizc, calls, env=server.environment), strict=True))
 
-    def run(case):
-        envelope = envelopes[case["id"]]
-        outputs = envelope["response"]["outputs"]
-        if envelope["success"]:
-            assert outputs["error"] == {}
-            assert (envelope["connectorstatuscode"], envelope["errormessage"]) == (200, "")
-            return outputs["output"], None
-        error = outputs["error"]
-        assert outputs["output"] == {}
-        assert set(error) == {"error", "message", "status"}
-        assert envelope["errormessage"] == error["message"]
-        assert envelope["connectorstatuscode"] == error["status"]
-        status = error["status"] if error["status"] > 0 else None
-        return None, {"code": error["error"], "status": status, "message": error["message"]}
-
-    return run
+    return lambda case: table.outcome(envelopes[case["id"]])
 
 
-def judge(case, implementation, server, output, error, dates):
-    wanted = table.expected(case, implementation, server)
-    asked = server.asked(implementation, case)
-    if "error" in wanted:
-        assert error is not None, f"no error, but {output}"
-        assert error["code"] == wanted["error"]["code"], error
-        assert wanted["error"].get("message", "") in error["message"]
-        assert error["status"] == wanted["error"].get("status", error["status"])
-        assert wanted["error"].get("without", "\0") not in error["message"]
-    else:
-        assert error is None, error
-    for message in [output, *(output or {}).get("messages", [])]:
-        if message is not None and "messages" not in message:
-            assert set(message) == FIELDS
-    for name, value in wanted.get("output", {}).items():
-        assert output[name] == dates(name, value), name
-    if "sids" in wanted:
-        assert [each["sid"][-2:] for each in output["messages"]] == wanted["sids"]
-    for name, value in wanted.get("first", {}).items():
-        assert output["messages"][0][name] == dates(name, value), name
-    if "requests" in wanted:
-        assert len(asked) == len(wanted["requests"]), asked
-        for request, expected in zip(asked, wanted["requests"], strict=True):
-            for key, value in expected.items():
-                assert request[key] == value, key
+# The Python connector can't be asked these before it has the option.
+PENDING = () if "resolveSeconds" in table.DECLARED else ("resolution",)
+PYTHONS = [case for case in CASES if case["file"] not in PENDING]
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", PYTHONS, ids=[case["id"] for case in PYTHONS])
 def test_python_connector(case, python, server):
     output, error = python(case)
-    judge(case, "python", server, output, error, lambda name, value: value)
+    table.judge(case, "python", server, output, error)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_bizagi_package(case, bizagi, server):
-    def dates(name, value):
-        return table.bizagi_date(value) if name.startswith("date_") and value else value
-
     output, error = bizagi(case)
-    judge(case, "bizagi", server, output, error, dates)
+    table.judge(case, "bizagi", server, output, error)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "error" in case], ids=lambda c: c["id"])
+@pytest.mark.parametrize(
+    "case", [case for case in PYTHONS if "error" in case], ids=lambda c: c["id"]
+)
 def test_both_say_the_same(case, python, bizagi):
-    messages = [run(case)[1]["message"] for run in (python, bizagi)]
-    assert messages[0].replace(table.account("python", case), "AC") == messages[1].replace(
-        table.account("bizagi", case), "AC"
-    )
+    ours = {"python": "REQUESTS_CA_BUNDLE", "bizagi": "NODE_EXTRA_CA_CERTS"}
+    messages = [
+        run(case)[1]["message"].replace(table.account(name, case), "AC").replace(ours[name], "…")
+        for name, run in (("python", python), ("bizagi", bizagi))
+    ]
+    assert messages[0] == messages[1]
 
 
 def test_table_is_large_enough_and_its_ids_are_unique():
@@ -120,5 +87,5 @@ def test_table_is_large_enough_and_its_ids_are_unique():
     assert [name for name, count in collections.Counter(IDS).items() if count > 1] == []
     assert {case["action"] for case in CASES} == {"send_sms", "get_sms_information", "get_all_sms"}
     for case in CASES:
-        judged = {"requests", "output", "sids", "first", "error"} & set(case)
+        judged = {"requests", "output", "sids", "first", "error", "candidates"} & set(case)
         assert judged, f"{case['id']} expects nothing"

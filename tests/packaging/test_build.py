@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from connector_build import check, package
-from connector_runtime import load
+from connector_build import checks, package
+from connector_runtime import errors, load
 from connector_runtime.errors import InvalidPackage
 from tests.conftest import MANIFEST, ROOT
 from tests.packaging.conftest import edit_json, edit_text, put
@@ -23,7 +24,8 @@ from tests.packaging.conftest import edit_json, edit_text, put
 NAME = f"twilio-{MANIFEST['version']}.zip"
 BIZC = f"twilio-{MANIFEST['version']}.bizc"
 LISTING = ["icon.png", "icon.svg", "instructions.en.html", "instructions.es.html", "listing.json"]
-MADE = [*(f"listing/{name}" for name in LISTING), "sbom.cdx.json", NAME, f"{NAME}.sha256"]
+PACKAGES = [f"{name}{end}" for name in (BIZC, NAME) for end in ("", ".cdx.json", ".sha256")]
+MADE = [*(f"listing/{name}" for name in LISTING), *PACKAGES]
 
 
 def run(tree, *arguments, **environment):
@@ -71,8 +73,9 @@ def made(tmp_path_factory):
 def test_build_prints_a_line_a_step_then_what_was_made(made):
     dist, printed = made
     lines = printed.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["check", "collect", "write", "verify"]
-    for line, name in zip(lines[4:], MADE, strict=True):
+    steps = ["check", "collect", "write", "verify", "verify"]
+    assert [line.split()[0] for line in lines[:5]] == steps
+    for line, name in zip(lines[5:], MADE, strict=True):
         content = (dist / name).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         assert line == f"{Path('dist', name)}: {len(content):,} bytes, SHA-256 {digest}"
@@ -135,7 +138,7 @@ def test_package_runs_as_it_stands(made, sandbox, tmp_path):
 
 
 def test_bill_of_materials_is_valid_and_names_every_requirement(made):
-    text = (made[0] / "sbom.cdx.json").read_text("utf-8")
+    text = (made[0] / f"{NAME}.cdx.json").read_text("utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
     digest = hashlib.sha256((made[0] / NAME).read_bytes()).hexdigest()
@@ -173,9 +176,6 @@ def test_two_builds_are_the_same_bytes(tree, tmp_path):
     finally:
         os.umask(before)
     assert first == second
-    for each in (tree, other):
-        assert run(each, "bizc", LC_ALL="C").returncode == 0
-    assert (tree / "dist" / BIZC).read_bytes() == (other / "dist" / BIZC).read_bytes()
 
 
 def test_line_ends_of_the_checkout_do_not_matter(tree):
@@ -190,7 +190,7 @@ def test_source_date_epoch_is_the_time_of_every_file(tree):
     with zipfile.ZipFile(tree / "dist" / NAME) as archive:
         assert {member.date_time for member in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
         assert {member.external_attr >> 16 for member in archive.infolist()} == {0o100644}
-    bill = json.loads((tree / "dist" / "sbom.cdx.json").read_text("utf-8"))
+    bill = json.loads((tree / "dist" / f"{NAME}.cdx.json").read_text("utf-8"))
     assert bill["metadata"]["timestamp"].startswith("2023-11-14T22:13:20")
 
 
@@ -242,7 +242,8 @@ def test_missing_package_is_named(tree):
         encoding="utf-8",
     )
     assert done.returncode == 2
-    assert "needs the package 'click'" in done.stderr
+    assert "needs the package 'connector_build'" in done.stderr
+    assert "[build]" in done.stderr
 
 
 def plant_fault(tree):
@@ -256,8 +257,6 @@ def plant_package_that_does_not_run(tree):
 @pytest.mark.parametrize("plant", [plant_fault, plant_package_that_does_not_run])
 def test_refused_build_leaves_the_last_one_whole(tree, plant):
     before = built(tree)
-    before |= {BIZC: run(tree, "bizc") and (tree / "dist" / BIZC).read_bytes()}
-    edit_text(tree / "README.md", "# Twilio connector", "# Twilio connector, changed")
     plant(tree)
     done = run(tree)
     assert done.returncode == 1
@@ -271,7 +270,7 @@ def test_folder_in_the_place_of_a_file_refuses_the_build_before_anything_is_repl
     del before[f"{NAME}.sha256"]
     (tree / "dist" / f"{NAME}.sha256").unlink()
     (tree / "dist" / f"{NAME}.sha256").mkdir()
-    edit_text(tree / "README.md", "# Twilio connector", "# Twilio connector, changed")
+    edit_text(tree / "LICENSE", "MIT", "MIT, changed")
     done = run(tree)
     assert done.returncode == 1
     assert done.stderr.startswith("refused")
@@ -402,7 +401,7 @@ def test_check_shows_every_finding_and_builds_nothing(tree):
 
 
 def test_real_tree_is_without_a_finding():
-    assert check.check(ROOT) == []
+    assert checks.check(ROOT) == []
 
 
 def test_package_and_folder_are_the_same_connector(made):
@@ -411,3 +410,42 @@ def test_package_and_folder_are_the_same_connector(made):
     with zipfile.ZipFile(made[0] / NAME) as archive:
         kept = {name: archive.read(name) for name in archive.namelist()}
     assert kept == package.contents(ROOT)
+
+
+def test_version_that_is_too_small_is_a_finding_among_the_others(tree, made):
+    assert run(tree, "check", "--against", made[0] / NAME).returncode == 0
+    retype(tree)
+    (tree / "tests" / "actions" / "test_get_all_sms.py").unlink()
+    done = run(tree, "check", "--against", made[0] / NAME)
+    assert done.returncode == 1
+    assert "[test-missing]" in done.stdout
+    assert "connector.json: version: major changes since 1.0.0: make it 2.0.0" in done.stdout
+
+
+def test_connector_without_sources_for_them_has_neither_listing_nor_bizc(tree):
+    shutil.rmtree(tree / "marketplace")
+    (tree / "icon.svg").unlink()
+    files = [NAME, f"{NAME}.cdx.json", f"{NAME}.sha256"]
+    assert sorted(built(tree)) == files
+    assert load(tree / "dist" / NAME).name == "twilio"
+
+
+def test_schema_of_manifests_is_written_anew(tree):
+    (tree / "schemas" / "manifest.json").write_text("{}")
+    assert "[manifest-schema-copy]" in run(tree, "check").stdout
+    assert run(tree, "generate").returncode == 0
+    assert run(tree, "check").returncode == 0
+
+
+def test_readme_in_the_package_speaks_of_what_the_package_holds(made):
+    with zipfile.ZipFile(made[0] / NAME) as archive:
+        text = archive.read("README.md").decode()
+        names = archive.namelist()
+    assert text.startswith(f"# Twilio {MANIFEST['version']}\n")
+    for entry in (*MANIFEST["parameters"], *MANIFEST["options"], *MANIFEST["actions"]):
+        assert f"`{entry['name']}`" in text
+    for kind in errors.kinds():
+        assert f"| `{kind.code}` |" in text
+    named = set(re.findall(r"`([\w./-]+\.(?:md|py|txt|json|sha256|yaml|bpmn))`", text))
+    assert named <= set(names), "it names files that the package lacks"
+    assert "](" not in text.replace("](https://", ""), "a link that leads nowhere"

@@ -1,0 +1,89 @@
+"""Whether the package's code is Python, and finds in the package what it imports from it.
+
+Whether other imports are declared requirements is deptry's part.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
+
+from ..findings import Finding, fault
+from ..parsing import parse
+from .tree import Tree
+
+_KIT = {"connector_build", "connector_engines", "tests"}  # never there where a package runs
+
+
+def check(tree: Tree) -> Iterator[Finding]:
+    """Find code that can't be compiled, and imports of modules that the package lacks."""
+    for name, content in tree.files.items():
+        if not name.endswith(".py"):
+            continue
+        try:
+            module = parse(content, name)
+        except ValueError as error:
+            yield fault("handler-syntax", name, str(error), "it is not valid Python: correct it")
+            continue
+        for line, imported in _imports(module):
+            lacking = _lacking(imported, name, tree.files)
+            if lacking:
+                message = f"it imports '{lacking}', which is not in the package: correct it"
+                yield fault("import-outside", name, f"line {line}", message)
+
+
+def _imports(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Give the line of each import and its name: dots, module, a colon, what is taken from it."""
+    nodes: list[ast.AST] = [module]
+    while nodes:  # no recursion: a long sum is nested as deeply as it is long
+        node = nodes.pop()
+        nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, f"{alias.name}:"
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{'.' * node.level}{node.module or ''}:{alias.name}"
+
+
+def _lacking(imported: str, name: str, files: dict[str, bytes]) -> str | None:
+    """Return what an import names of the package's own code that is not in it, None if all is."""
+    module, _, member = imported.partition(":")
+    path = module.lstrip(".")
+    level = len(module) - len(path)
+    top = path.split(".")[0]
+    folders = PurePosixPath(name).parts[:-1]
+    if not level:
+        own = {file.split("/")[0] for file in files if "/" in file}
+        if top in _KIT or (top in own and top != "connector_runtime"):
+            return module  # its modules are imported with dots, from wherever they are loaded
+        if top != "connector_runtime":
+            return None
+        if not any(file.startswith("connector_runtime/") for file in files):
+            return None
+    if level > len(folders):
+        return module
+    start = folders[: len(folders) - level + 1] if level else ()
+    target = "/".join((*start, *filter(None, path.split("."))))
+    if f"{target}.py" in files:
+        return None
+    if not any(file.startswith(f"{target}/") and file.endswith(".py") for file in files):
+        return module
+    bound = _bound(files.get(f"{target}/__init__.py", b""))
+    if member in {"", "*", *bound} or f"{target}/{member}.py" in files:
+        return None
+    return f"{module}{'' if module.endswith('.') else '.'}{member}"
+
+
+def _bound(content: bytes) -> Collection[str]:
+    """Return the names that a module defines, wherever in it."""
+    try:
+        nodes = list(ast.walk(parse(content, "")))
+    except ValueError:
+        return ()
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = {node.name for node in nodes if isinstance(node, kinds)}
+    stored = [node for node in nodes if isinstance(node, ast.Name)]
+    found |= {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+    return found | {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}

@@ -1,0 +1,203 @@
+"""The build's command line, for the connector in one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector_runtime import archive
+from connector_runtime.errors import InvalidPackage
+
+from . import checks, contract, making, package, signing
+from .findings import Finding, fault
+from .making import Refused, step
+
+FILE = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def run(root: Path) -> None:
+    """Run the command line for the connector in `root`; exit with 0, 1 refused, 2 wrong usage."""
+    signal.signal(signal.SIGTERM, _end)
+    cli(obj=root)
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave as after Ctrl-C, so that what was begun is cleared away."""
+    sys.exit(128 + number)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--sign", "key", type=FILE, help="An Ed25519 private key (PEM) to sign with.")
+@click.option("--against", type=FILE, help="The released package, which this one replaces.")
+@click.option("--output", type=FOLDER, help="Where to: dist/ unless it is given.")
+@click.pass_context
+def cli(
+    context: click.Context, key: Path | None, against: Path | None, output: Path | None
+) -> None:
+    """Check, collect, write and verify the connector's package and what is uploaded beside it.
+
+    The .bizc and the listing are made where the tree has their sources.
+
+    Exit status: 0 built, 1 refused, 2 wrong usage. A refused build leaves the last one whole.
+    """
+    try:
+        package.timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        message = "SOURCE_DATE_EPOCH must be whole seconds from 1970 to 2107."
+        raise click.UsageError(message) from error
+    if context.invoked_subcommand is not None:
+        if key or against or output:
+            raise click.UsageError("These options are the build's own, and come without a command.")
+        return
+    root = context.obj
+    _refuse_errors(checks.check(root))
+    files = package.contents(root)
+    step("collect", f"{len(files)} files, {sum(map(len, files.values())):,} bytes")
+    if against:
+        _refuse_small_step(against, files)
+    making.show(root, making.make(root, files, key, output or root / "dist"))
+
+
+@cli.command()
+@click.option("--output", type=FOLDER, help="Where to: dist/ unless it is given.")
+@click.pass_obj
+def bizc(root: Path, output: Path | None) -> None:
+    """Check, collect, write and verify the package that Bizagi Studio installs (.bizc)."""
+    _refuse_errors(checks.check(root))
+    making.show(root, making.make_bizc(root, output or root / "dist"))
+
+
+@cli.command()
+@click.option("--against", type=FILE, help="The released package: is the version high enough?")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def check(root: Path, against: Path | None, form: str) -> None:
+    """Show everything that is wrong with the source tree, and build nothing."""
+    findings = checks.check(root)
+    if against:
+        findings += _version_step(against, root)
+    errors = sum(finding.tier == "error" for finding in findings)
+    if form == "json":
+        click.echo(checks.as_json(findings))
+    else:
+        for finding in findings:
+            click.echo(str(finding))
+        click.echo(f"{errors} errors, {len(findings) - errors} warnings and pieces of advice")
+    if errors:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE, required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def diff(root: Path, old: Path, new: Path | None, form: str) -> None:
+    """Compare the contracts of two packages; NEW is this source tree unless it is given.
+
+    Says whether the changes ask for a major, minor or patch version, with every reason. The exit
+    status is 0 whatever it says; to refuse a version that is too small, build with --against.
+    """
+    verdict = _compare(_read(old), _read(new or root))
+    if form == "json":
+        listed = [change._asdict() for change in verdict["changes"]]
+        click.echo(json.dumps({**verdict, "changes": listed}, indent=2, ensure_ascii=False))
+        return
+    for change in verdict["changes"]:
+        click.echo(str(change))
+    enough = "which will do" if verdict["enough"] else "which is too small"
+    click.echo(
+        f"{verdict['level']}: {verdict['least']} or higher after {verdict['old']}; "
+        f"it says {verdict['new']}, {enough}"
+    )
+
+
+@cli.command()
+@click.pass_obj
+def generate(root: Path) -> None:
+    """Write anew what the tree holds as a copy: schemas/manifest.json, for editors."""
+    target = root / "schemas" / "manifest.json"
+    shutil.copyfile(Path(archive.__file__).with_name("manifest.json"), target)
+    click.echo(f"{target.relative_to(root)}: the runtime's schema of a manifest")
+
+
+@cli.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def keygen(path: Path) -> None:
+    """Make a pair of keys: PATH to sign with and to keep, PATH.pub for those who load packages."""
+    if not path.name:
+        raise click.UsageError("PATH must name a file.")
+    try:
+        public = signing.make_keys(path)
+    except OSError as error:
+        raise Refused(str(error)) from error
+    click.echo(f"{path}: the private key. Keep it out of the repository, and keep it.")
+    click.echo(f"{public}: the public key, for load(…, trusted_keys=[…]).")
+
+
+def _refuse_errors(findings: list[Finding]) -> None:
+    errors = [finding for finding in findings if finding.tier == "error"]
+    for finding in findings:
+        click.echo(str(finding), err=True)
+    if errors:
+        raise Refused(f"{len(errors)} errors, nothing was built; the last build is as it was.")
+    step("check", f"no error, {len(findings)} warnings and pieces of advice")
+
+
+def _refuse_small_step(against: Path, files: Mapping[str, bytes]) -> None:
+    verdict = _compare(_read(against), files)
+    if not verdict["enough"]:
+        for change in verdict["changes"]:
+            click.echo(str(change), err=True)
+        raise Refused(
+            f"{verdict['level']} changes since {verdict['old']}: the version must be "
+            f"{verdict['least']} or higher, and connector.json says {verdict['new']}."
+        )
+    step("compare", f"changes since {verdict['old']}: {verdict['level']}; now {verdict['new']}")
+
+
+def _version_step(against: Path, root: Path) -> list[Finding]:
+    """Report a version that is too small for what changed since a released package."""
+    try:
+        files = package.contents(root)
+    except (OSError, ValueError, KeyError):
+        return []  # what is missing or can't be read has a finding of its own
+    verdict = _compare(_read(against), files)
+    if verdict["enough"]:
+        return []
+    message = f"{verdict['level']} changes since {verdict['old']}: make it {verdict['least']}"
+    return [fault("version-step", "connector.json", "version", message)]
+
+
+def _compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, Any]:
+    try:
+        changes = contract.compare(old, new)
+        before, after = contract.version(old), contract.version(new)
+    except (InvalidPackage, ValueError) as error:
+        raise Refused(str(error)) from error
+    level = contract.level(changes)
+    return {
+        "level": level,
+        "old": before,
+        "new": after,
+        "least": contract.least(before, level),
+        "enough": contract.is_enough(before, after, level),
+        "changes": changes,
+    }
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        return contract.read(path)
+    except InvalidPackage as error:
+        raise Refused(str(error)) from error
+    except (KeyError, ValueError) as error:
+        raise Refused(f"{path}: pyproject.toml can't be read ({error}).") from error
