@@ -24,6 +24,7 @@ build: $(VENV)/ready
 
 bench: $(VENV)/ready
 	@PYTHONPATH=. $(BIN)/python benchmarks/run.py --json bench.json
+	@PYTHONPATH=. $(BIN)/python benchmarks/engine.py --json bench-engine.json
 
 # The stamp depends on what decides the environment's contents, so a changed requirement reinstalls.
 $(VENV)/ready: pyproject.toml

@@ -27,9 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from twilio.rest import Client
 
-from connector_engines.embedded import Engine
 from connector_runtime import load
-from tests.engines.drawing import document, flows, service
 
 ROOT = Path(__file__).parent.parent
 INPUTS = {"from": "+15005550006", "to": "+14155550123", "body": "Hola"}
@@ -285,56 +283,13 @@ def threads(report: Report, quick: bool) -> None:
     report.verdict(f"{calls} sends a thread, 50 ms each", "times one thread", speed, "≥", 28)
 
 
-def engine(report: Report, quick: bool) -> None:
-    """Run processes of service tasks in a row, and the same calls without an engine."""
-    tasks, cases = 10, 2 if quick else 20
-    names = [f"send{number}" for number in range(tasks)]
-    chain = [service(name, result="sms") for name in names]
-    text = document(*chain, flows(">".join(["start", *names, "end"])))
-    twilio = load(ROOT)
-    with server() as url, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "chain.bpmn"
-        path.write_text(text, "utf-8")
-        settled = {"twilio": settings(url)}
-        store = Path(folder) / "cases.sqlite"
-        with (
-            twilio.connect(settled["twilio"]) as connection,
-            Engine({"twilio": twilio}, settled) as in_memory,
-            Engine({"twilio": twilio}, settled, store=store) as on_disk,
-        ):
-
-            def bare() -> None:
-                for _ in range(tasks):
-                    connection.run("send_sms", INPUTS)
-
-            def processed(engine: Engine) -> None:
-                case = engine.start(path)
-                case.run()
-                assert case.status == "finished"
-
-            times = alternate(
-                {
-                    "connector": bare,
-                    "engine": lambda: processed(in_memory),
-                    "engine with SQLite": lambda: processed(on_disk),
-                },
-                cases,
-            )
-    what = f"{tasks} service tasks in a row"
-    report.times(what, times)
-    for name, target in (("engine", 2), ("engine with SQLite", 10)):
-        pairs = zip(times[name], times["connector"], strict=True)
-        more = statistics.median((ours - bare) / tasks for ours, bare in pairs)
-        report.verdict(what, f"{name}: ms more a task", more * 1000, "≤", target)
-
-
 @click.command()
 @click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results here.")
 @click.option("--only", help="Only this measurement.")
 def main(quick: bool, path: Path | None, only: str | None) -> None:
     report = Report()
-    for measurement in (send, stream, memory, whole_processes, packages, threads, engine):
+    for measurement in (send, stream, memory, whole_processes, packages, threads):
         if only in (None, measurement.__name__):
             measurement(report, quick)
     report.show()

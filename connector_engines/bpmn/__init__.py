@@ -17,8 +17,9 @@
     case.retry(name, now)                   people decide
     task, operator = case.to_settle(output, name); case.settle(task, output, now)
 
-    text = process_text(process); process = process_of(text)
-    text = case_text(case);       case = case_of(case_id, process, text, now, new_id)
+    text = process_text(process);  process = process_of(text)
+    parts = case_parts(case);      case = case_of(case_id, process, parts, now, new_id)
+    keeper = Keeper(case); keeper.changes(); keeper.confirm()   # what changed
 
 `now` is in seconds since 1970; `new_id` returns a UUID each time (uuid.uuid4, or that of an engine
 which repeats its history). `given` is how SpiffWorkflow gets both; see there what is replaced.
@@ -30,24 +31,28 @@ from .call import Call, State
 from .case import Case, Event, Request
 from .errors import CaseStopped, InvalidProcess, UnexpectedFault
 from .given import given
-from .process import MOST_BYTES, Process, parse
-from .state import case_of, case_text, process_of, process_text
+from .process import MOST_BYTES, Process, parse, starts
+from .state import Changes, Keeper, case_of, case_parts, process_of, process_text, restore
 
 __all__ = [
     "MOST_BYTES",
     "Call",
     "Case",
     "CaseStopped",
+    "Changes",
     "Event",
     "InvalidProcess",
+    "Keeper",
     "Process",
     "Request",
     "State",
     "UnexpectedFault",
     "case_of",
-    "case_text",
+    "case_parts",
     "given",
     "parse",
     "process_of",
     "process_text",
+    "restore",
+    "starts",
 ]

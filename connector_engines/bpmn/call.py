@@ -25,6 +25,7 @@ before, and `retry` let go of that moment.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -56,6 +57,10 @@ TRANSITIONS: dict[str, tuple[frozenset[State], State]] = {
 class Call:
     """The record of one call.
 
+    operator  what it calls: "connector/action"
+    element   the id of its service task in the BPMN file
+    name      what people call that task
+    inputs    what it was begun with, so that a look-up looks for the same
     attempts  how often it was begun, for the retries that the process allows
     due       when it may begin; seconds since 1970
     since     when it first began, while it may have been carried out
@@ -63,12 +68,22 @@ class Call:
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 
+    operator: str = ""
+    element: str = ""
+    name: str = ""
     state: State = State.WANTED
+    inputs: dict[str, Any] | None = None
     attempts: int = 0
     due: float = 0.0
     since: float | None = None
     before: float | None = None
     error: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """How to name the task in a sentence."""
+        known = self.name and self.name != self.element
+        return f"'{self.name}' ({self.element})" if known else f"'{self.element}'"
 
     def _go(self, event: str) -> None:
         allowed, target = TRANSITIONS[event]
@@ -119,7 +134,8 @@ class Call:
 
     def retry(self) -> None:
         self._go("retry")
-        self.attempts, self.due, self.since, self.error = 0, 0.0, None, None
+        self.attempts, self.due = 0, 0.0
+        self.since = self.error = self.inputs = None
 
     def settle(self) -> None:
         self._go("settle")
@@ -131,3 +147,51 @@ class Call:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Call:
         return cls(**{**record, "state": State(record["state"])})
+
+
+class Calls(Mapping[str, Call]):
+    """The calls of a case that are not over, by the id of their task; by state without a search.
+
+    changed  those that changed since it was cleared
+    fresh    those that became wanted since it was cleared
+    """
+
+    def __init__(self, calls: Mapping[str, Call]) -> None:
+        self._calls = dict(calls)
+        self._of: dict[State, dict[str, Call]] = {state: {} for state in State}
+        for name, call in calls.items():
+            self._of[call.state][name] = call
+        self.changed: set[str] = set()
+        self.fresh = list(self._of[State.WANTED])
+
+    def __getitem__(self, name: str) -> Call:
+        return self._calls[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def of(self, state: State) -> Mapping[str, Call]:
+        return self._of[state]
+
+    def add(self, name: str, call: Call) -> None:
+        self._calls[name] = self._of[call.state][name] = call
+        self.changed.add(name)
+        self.fresh.append(name)
+
+    def go(self, name: str, event: str, *details: Any, **named: Any) -> None:
+        """Let this event happen to a call; see `TRANSITIONS`."""
+        call = self._calls[name]
+        before = call.state
+        getattr(call, event)(*details, **named)
+        del self._of[before][name]
+        self._of[call.state][name] = call
+        self.changed.add(name)
+        if call.state is State.WANTED:
+            self.fresh.append(name)
+
+    def forget(self, name: str) -> None:
+        del self._of[self._calls.pop(name).state][name]
+        self.changed.add(name)

@@ -8,25 +8,30 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from SpiffWorkflow.bpmn import BpmnWorkflow
+from SpiffWorkflow.bpmn import BpmnEvent
+from SpiffWorkflow.bpmn.specs.event_definitions.item_aware_event import SignalEventDefinition
+from SpiffWorkflow.bpmn.specs.event_definitions.message import MessageEventDefinition
+from SpiffWorkflow.bpmn.specs.event_definitions.multiple import MultipleEventDefinition
 from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
 from SpiffWorkflow.exceptions import SpiffWorkflowException
 from SpiffWorkflow.util.task import TaskState
 
 from connector_runtime.errors import ConnectorError, InvalidInput
 
-from .call import Call, State
+from .call import Call, Calls, State
 from .given import NewId, given
 from .process import Process
 from .scripts import Scripts, inputs, throw
+from .workflow import Workflow, timer_due
 
 log = logging.getLogger("connector_engines.bpmn")
 
 _INTERRUPTED = "INTERRUPTED"
-_AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
+# What can come from outside, so that a case may wait for it.
+_KINDS = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
+_OUTSIDE = (TimerEventDefinition, MessageEventDefinition, SignalEventDefinition)
 
 
 class Request(NamedTuple):
@@ -77,12 +82,14 @@ class Case:
         self.workflow = workflow
         self.fault = fault
         self.late = late or []
-        self.calls: dict[str, Call] = dict(calls or {})
+        self.calls = Calls(calls or {})
         self._new_id = new_id
+        # Those whose process still waits for their call; it may have left others.
         self._tasks: dict[str, Any] = {}
         if self.calls:
-            tasks = {str(task.id): task for task in workflow.get_tasks()}
-            self._tasks = {name: tasks[name] for name in self.calls}
+            workflows = (workflow, *workflow.subprocesses.values())
+            tasks = {str(task.id): task for each in workflows for task in each.tasks.values()}
+            self._tasks = {name: tasks[name] for name in self.calls if name in tasks}
         self._events: list[Event] = []
         self._scripts = Scripts()
         workflow.script_engine = self._scripts
@@ -97,7 +104,7 @@ class Case:
         """
         first = _copied(data)
         with given(now, new_id):
-            workflow = BpmnWorkflow(process.spec, process.subprocesses)
+            workflow = Workflow(process.spec, process.subprocesses)
             workflow.task_tree.data.update(first)
             for task in workflow.get_tasks(state=TaskState.READY):
                 task.data.update(_copied(data))
@@ -123,22 +130,22 @@ class Case:
         that were under way when its process ended. These come before any failure, for they may have
         been carried out. `stopped` has them all.
         """
-        unknown = [self._tasks[name] for name in self._in(State.UNKNOWN)]
+        unknown = list(self.calls.of(State.UNKNOWN).values())
         if not unknown:
             return self._failure()
-        names = ", ".join(_named(task)[0] for task in unknown)
+        labels = ", ".join(call.label for call in unknown)
         why = (
             "under way when the process ended, and may have been carried out. Look before you let "
             "it try again"
         )
         return {
             "code": _INTERRUPTED,
-            "message": f"{self.process.file}: {names}: a call of each was {why}."
+            "message": f"{self.process.file}: {labels}: a call of each was {why}."
             if len(unknown) > 1
-            else f"{self.process.file}: {names}: its call was {why}.",
+            else f"{self.process.file}: {labels}: its call was {why}.",
             "retryable": False,
             "outcome": "unknown",
-            "task": _named(unknown[0])[1],
+            "task": unknown[0].element,
         }
 
     @property
@@ -148,9 +155,9 @@ class Case:
         return [
             {
                 "task": name,
-                "element": self._tasks[name].task_spec.bpmn_id,
+                "element": self.calls[name].element,
                 "why": "interrupted" if self.calls[name].state is State.UNKNOWN else "failed",
-                "inputs": self._inputs(name),
+                "inputs": self.calls[name].inputs or {},
             }
             for name in self._stopped(None)
         ]
@@ -159,41 +166,87 @@ class Case:
     def status(self) -> str:
         """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
         "interrupted": nobody knows whether a call was carried out."""
-        states = {call.state for call in self.calls.values()}
-        if State.UNKNOWN in states:
+        if self.calls.of(State.UNKNOWN):
             return "interrupted"
         if self._failure() is not None:
             return "failed"
-        if State.BEGUN in states:
+        if self.calls.of(State.BEGUN):
             return "running"
         if self.workflow.completed:
             return "finished"
-        ready = self.workflow.get_next_task(state=TaskState.READY, manual=False)
-        return "running" if states or ready is not None else "waiting"
+        return "running" if self.calls or self.workflow.track.ready else "waiting"
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether its outcome is all there is to keep of it."""
+        return self.workflow.completed and not self.calls and self.fault is None
 
     def due(self) -> float | None:
-        """Return the moment at which something happens by itself, or None.
+        """Return the moment at which something happens by itself, or None. Raise as `timer`."""
+        if self._failure() is not None or self.workflow.completed:
+            return None
+        if self.workflow.track.ready:
+            return 0.0
+        moments = [call.due for call in self.calls.of(State.WANTED).values()]
+        timer = self.timer()
+        return min(moments if timer is None else [*moments, timer], default=None)
 
-        Raise ValueError or OverflowError for a timer whose moment no calendar has.
+    def timer(self) -> float | None:
+        """Return the moment at which the next timer fires, or None.
+
+        Raise ValueError or OverflowError for a moment that no calendar has.
         """
         if self._failure() is not None or self.workflow.completed:
             return None
-        moments = [self.calls[name].due for name in self._in(State.WANTED)]
-        for task in self.workflow.event_manager.tasks.values():
-            value = task.internal_data.get("event_value")
-            if isinstance(value, dict):
-                value = value["next"] if value["cycles"] else None
-            if isinstance(value, str):
-                moment = TimerEventDefinition.parse_time_or_duration(value)
-                if isinstance(moment, datetime):
-                    moments.append(moment.timestamp() + _AFTER_SECONDS)
-        return min(moments, default=None)
+        timers = map(timer_due, self.workflow.event_manager.tasks.values())
+        return min((due for due in timers if due is not None), default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no call of it is wanted or under way, and nothing is ready to run."""
+        halted = self._failure() is not None
+        open_calls = self.calls.of(State.BEGUN) or (self.calls.of(State.WANTED) and not halted)
+        return not open_calls and (halted or not self.workflow.track.ready)
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the user and manual tasks that wait for somebody.
+
+        Each has `task` (its own id), `element` (of the BPMN file), `name`, `lane`, `data`, and
+        where the drawing has them, `instructions` and `form` (the names of its files).
+        """
+        return [_for_people(task) for task in self.workflow.track.manual.values()]
+
+    @property
+    def waits(self) -> set[tuple[str, str]]:
+        """Return what can come from outside: ("message", name) and ("signal", name)."""
+        if self.workflow.completed or self._failure() is not None:
+            return set()
+        return {
+            (kind, part.name)
+            for task in self.workflow.event_manager.tasks.values()
+            for part in _parts(task.task_spec.event_definition)
+            for kind, definition in _KINDS.items()
+            if isinstance(part, definition)
+        }
 
     def wanted(self, now: float) -> list[str]:
         """Return the tasks whose call may begin."""
         if self._failure() is not None:
             return []
-        return [name for name in self._in(State.WANTED) if self.calls[name].due <= now]
+        return [name for name, call in self.calls.of(State.WANTED).items() if call.due <= now]
+
+    def take_fresh(self) -> list[tuple[str, float]]:
+        """Return the calls that became wanted since it was asked for last, and when they are due.
+
+        Those of a case that has stopped come too; `begin` refuses them.
+        """
+        wanted = self.calls.of(State.WANTED)
+        fresh = [
+            (name, wanted[name].due) for name in dict.fromkeys(self.calls.fresh) if name in wanted
+        ]
+        self.calls.fresh.clear()
+        return fresh
 
     def take_events(self) -> list[Event]:
         """Return what happened since it was asked for last."""
@@ -213,10 +266,9 @@ class Case:
 
         try:
             with given(now, self._new_id):
-                while True:
+                self.workflow.do_engine_steps(did_complete_task=seen)
+                while self.workflow.track.ready:  # a timer has fired
                     self.workflow.do_engine_steps(did_complete_task=seen)
-                    if self.workflow.get_next_task(state=TaskState.READY, manual=False) is None:
-                        break
         # Expressions may raise anything, and SpiffWorkflow raises plain Exception for a wrong
         # duration: it is this case that stops, not the others.
         except Exception as error:  # noqa: BLE001
@@ -225,38 +277,54 @@ class Case:
             # A timer's next cycle may come by again: one task is one call.
             if task.state == TaskState.STARTED and str(task.id) not in self.calls:
                 self._tasks[str(task.id)] = task
-                self.calls[str(task.id)] = Call()
+                spec = task.task_spec
+                call = Call(spec.operation_name, spec.bpmn_id or spec.name, spec.bpmn_name or "")
+                self.calls.add(str(task.id), call)
         self._scripts.wanted.clear()
-        for name, task in list(self._tasks.items()):
+        for task in list(self._tasks.values()) if self.workflow.track.left else ():
+            name = str(task.id)
             if task.state != TaskState.STARTED and self.calls[name].state is State.WANTED:
                 self._forget(name)  # the process left it before it began
+        self.workflow.track.left = False
+        with given(now, self._new_id):
+            self.workflow.prune()
+        if not self._is_open():
+            self.stop(RuntimeError(f"it stands still: {self._waiting()} can't come to its end"))
 
-    def begin(self, name: str, now: float) -> Request | None:
+    def begin(self, name: str, now: float, clock: float | None = None) -> Request | None:
         """Mark a call as begun and return what to ask, or None where it can't be made any more.
 
-        It must be kept as begun before anything of it leaves.
+        It must be kept as begun before anything of it leaves. `clock` is the moment as the service
+        would have it, where that is not `now`.
         """
-        if name not in self.wanted(now) or self._tasks[name].state != TaskState.STARTED:
+        call = self.calls.of(State.WANTED).get(name)
+        if call is None or call.due > now or self._failure() is not None:
             return None
-        task, call = self._tasks[name], self.calls[name]
-        call.begin(now)
-        try:
-            with given(now, self._new_id):
-                evaluated = inputs(task)
-        except SpiffWorkflowException as error:
-            call.fail(self._reason(task, error))
+        if self._is_left(name):
+            self._forget(name)
             return None
-        self._tell(task, "begins")
-        return Request(name, task.task_spec.operation_name, evaluated, call.before)
+        self.calls.go(name, "begin", now if clock is None else clock)
+        if call.before is not None and call.inputs is not None:
+            asked = call.inputs
+        else:
+            task = self._tasks[name]
+            try:
+                with given(now, self._new_id):
+                    asked = inputs(task)
+            except SpiffWorkflowException as error:
+                self.calls.go(name, "fail", self._reason(task, error))
+                return None
+            call.inputs = asked if _is_json(asked) else None  # it will be refused
+        self._tell_of(call, "begins")
+        return Request(name, call.operator, asked, call.before)
 
     def withdraw(self, name: str) -> None:
         """Take the mark of a call back that is not made after all."""
-        self.calls[name].withdraw()
+        self.calls.go(name, "withdraw")
 
     def end(self, name: str, result: dict[str, Any] | ConnectorError, now: float) -> None:
         """Take what came of a call: its output, or the connector's error."""
-        task, call = self._tasks[name], self.calls[name]
-        if task.state != TaskState.STARTED:
+        if self._is_left(name):
             self._keep_late(
                 name, result.to_dict() if isinstance(result, ConnectorError) else result
             )
@@ -265,7 +333,7 @@ class Case:
             if isinstance(result, ConnectorError):
                 self._refuse(name, result, now)
             else:
-                call.succeed()
+                self.calls.go(name, "succeed")
                 self._succeed(name, result)
 
     def lose(self, harmless: Callable[[str], bool]) -> None:
@@ -273,14 +341,13 @@ class Case:
 
         `harmless` tells of an operator whether its call may be made again without harm.
         """
-        for name in self._in(State.BEGUN):
-            task, call = self._tasks[name], self.calls[name]
-            if not harmless(task.task_spec.operation_name):
-                call.doubt({})
-            elif task.state != TaskState.STARTED:
+        for name in list(self.calls.of(State.BEGUN)):
+            if not harmless(self.calls[name].operator):
+                self.calls.go(name, "doubt", {})
+            elif self._is_left(name):
                 self._forget(name)  # nobody waits for it
             else:
-                call.lose(harmless=True)
+                self.calls.go(name, "lose", harmless=True)
 
     def stop(self, error: Exception) -> None:
         """Stop the case for a fault that is no call's; the first reason is kept."""
@@ -304,10 +371,10 @@ class Case:
         elif name is not None and not chosen:
             raise InvalidInput(f"no call of '{name}' stands still.")
         for each in chosen:
-            self.calls[each].retry()
-            if self._tasks[each].state != TaskState.STARTED:
+            self.calls.go(each, "retry")
+            if self._is_left(each):
                 self._forget(each)  # the process has left it, and goes on without its result
-        if any(call.state is State.FAILED for call in self.calls.values()):
+        if self.calls.of(State.FAILED):
             return
         self.fault = None
         with given(now, self._new_id):
@@ -330,54 +397,120 @@ class Case:
             raise InvalidInput("the output of a call must be an object with its fields.")
         stopped = self._stopped(name)
         if len(stopped) > 1:
-            stopped = [each for each in stopped if _is_of(output, self._inputs(each))] or stopped
+            stopped = [
+                each for each in stopped if _is_of(output, self.calls[each].inputs or {})
+            ] or stopped
         if len(stopped) != 1:
-            named = [f"{each} of {_named(self._tasks[each])[0]}" for each in stopped]
+            named = [f"{each} of {self.calls[each].label}" for each in stopped]
             raise InvalidInput(
                 f"{len(stopped)} calls stand still: name the one to settle "
                 f"({'; '.join(named) or 'none'})."
             )
-        return stopped[0], self._tasks[stopped[0]].task_spec.operation_name
+        return stopped[0], self.calls[stopped[0]].operator
 
     def settle(self, name: str, output: Mapping[str, Any], now: float) -> None:
         """Give the output of a call that stands still (`to_settle` finds it), checked before."""
-        call, task = self.calls[name], self._tasks[name]
-        call.settle()
-        if task.state != TaskState.STARTED:
+        self.calls.go(name, "settle")
+        if self._is_left(name):
             self._keep_late(name, dict(output))
             return
         with given(now, self._new_id):
             self._succeed(name, dict(output))
 
+    def complete(self, name: str, data: Mapping[str, Any], now: float) -> None:
+        """End a user or manual task: its element or its own id (see `tasks`), and what was entered.
+
+        Raise InvalidInput where no task of this name waits, several do, or `data` is no JSON.
+        """
+        waiting = self.workflow.track.manual.values()
+        chosen = [task for task in waiting if name in (task.task_spec.bpmn_id, str(task.id))]
+        if len(chosen) != 1:
+            listed = ", ".join(f"{task.id} of {_named(task)[0]}" for task in waiting) or "none"
+            raise InvalidInput(
+                f"{len(chosen)} tasks '{name}' wait: name the one to complete ({listed})."
+            )
+        entered = _copied(data)
+        (task,) = chosen
+        with given(now, self._new_id):
+            if hasattr(task.task_spec, "add_data_from_form"):
+                task.task_spec.add_data_from_form(task, entered)
+            else:
+                task.data.update(entered)
+            try:
+                task.run()
+            except SpiffWorkflowException as error:
+                self.stop(error)
+            else:
+                self._tell(task)
+
+    def receive(
+        self,
+        kind: str,
+        name: str,
+        payload: Mapping[str, Any],
+        correlation: Mapping[str, Any],
+        now: float,
+    ) -> bool:
+        """Take a "message" or a "signal" if it waits for one, and tell whether it did.
+
+        `correlation` says which case is meant: each name is a correlation property of the drawing,
+        or else a variable of the case, and must have this value.
+        """
+        if (kind, name) not in self.waits or not self._correlates(correlation):
+            return False
+        entered = _copied(payload)
+        with given(now, self._new_id):
+            for task in list(self.workflow.event_manager.tasks.values()):
+                for part in _parts(task.task_spec.event_definition):
+                    if isinstance(part, _KINDS[kind]) and part.name == name:
+                        task.task_spec.catch(task, BpmnEvent(part, payload=entered))
+                        task.task_spec._update(task)
+        return True
+
+    def _correlates(self, correlation: Mapping[str, Any]) -> bool:
+        workflows = (self.workflow, *self.workflow.subprocesses.values())
+        known: dict[str, Any] = {**self.data}
+        for workflow in workflows:
+            for properties in workflow.correlations.values():
+                known.update(properties)
+        return all(name in known and known[name] == value for name, value in correlation.items())
+
     # How it is done
 
-    def _in(self, state: State) -> list[str]:
-        return [name for name, call in self.calls.items() if call.state is state]
+    def _is_open(self) -> bool:
+        """Tell whether it has ended, has stopped, or anything can still happen in it."""
+        workflow = self.workflow
+        return bool(
+            workflow.completed
+            or self.calls
+            or self._failure() is not None
+            or workflow.track.manual
+            or any(_is_from_outside(task) for task in workflow.event_manager.tasks.values())
+        )
+
+    def _waiting(self) -> str:
+        workflows = (self.workflow, *self.workflow.subprocesses.values())
+        waiting = [task for each in workflows for task in each.waiting.values()]
+        return ", ".join(_named(task)[0] for task in waiting) or "the process"
 
     def _stopped(self, name: str | None) -> list[str]:
         """Return the calls that stand still, all or those of one element or task id."""
-        return [
-            each
-            for each, call in self.calls.items()
-            if call.state in (State.FAILED, State.UNKNOWN)
-            and name in (None, self._tasks[each].task_spec.bpmn_id, each)
-        ]
+        stopped = [*self.calls.of(State.UNKNOWN), *self.calls.of(State.FAILED)]
+        return [each for each in stopped if name in (None, self.calls[each].element, each)]
 
     def _failure(self) -> dict[str, Any] | None:
         """Return why it can't go on: a call that failed, or a fault of the process itself."""
-        for call in self.calls.values():
-            if call.state is State.FAILED:
-                return call.error
-        return self.fault
+        failed = next(iter(self.calls.of(State.FAILED).values()), None)
+        return self.fault if failed is None else failed.error
 
-    def _inputs(self, name: str) -> dict[str, Any]:
-        try:
-            return inputs(self._tasks[name])
-        except SpiffWorkflowException:  # what stopped the call, perhaps
-            return {}
+    def _is_left(self, name: str) -> bool:
+        """Tell whether the process has gone on without this call."""
+        task = self._tasks.get(name)
+        return task is None or task.state != TaskState.STARTED
 
     def _forget(self, name: str) -> None:
-        del self.calls[name], self._tasks[name]
+        self.calls.forget(name)
+        self._tasks.pop(name, None)
 
     def _succeed(self, name: str, output: dict[str, Any]) -> None:
         task = self._tasks[name]
@@ -402,19 +535,19 @@ class Case:
         if error.retryable and call.attempts <= (spec.retries or 0):
             base = 1 if spec.retry_backoff_base is None else spec.retry_backoff_base
             pause = max(base**call.attempts, error.retry_after_seconds or 0)
-            call.repeat(now + pause)
+            self.calls.go(name, "repeat", now + pause)
             self._tell(task, f"{error.code}, again in {pause:g} s")
             return
         try:
             caught = throw(task, error)
         except SpiffWorkflowException as fault:
-            call.fail(self._reason(task, fault))
+            self.calls.go(name, "fail", self._reason(task, fault))
             return
         if caught:
             self._forget(name)
             self._tell(task, error.code)
             return
-        call.fail(self._reason(task, error))
+        self.calls.go(name, "fail", self._reason(task, error))
 
     def _reason(self, task: Any, error: Exception) -> dict[str, Any]:
         """Describe what stopped a task, or the process where there is none."""
@@ -435,9 +568,12 @@ class Case:
         if element:
             self._events.append(Event(element, task.task_spec.bpmn_name or element, what))
 
+    def _tell_of(self, call: Call, what: str) -> None:
+        self._events.append(Event(call.element, call.name or call.element, what))
+
     def _keep_late(self, name: str, result: dict[str, Any]) -> None:
         """Keep the result of a call whose task the process has left in the meantime."""
-        element = self._tasks[name].task_spec.bpmn_id
+        element = self.calls[name].element
         self._forget(name)
         self.late.append({"task": name, "element": element, "result": result})
         log.warning(
@@ -452,6 +588,46 @@ def _named(task: Any) -> tuple[str, str]:
     element = task.task_spec.bpmn_id or task.task_spec.name
     name = getattr(task.task_spec, "bpmn_name", None)
     return (f"'{name}' ({element})" if name else f"'{element}'"), element
+
+
+def _is_from_outside(task: Any) -> bool:
+    return any(isinstance(part, _OUTSIDE) for part in _parts(task.task_spec.event_definition))
+
+
+def _parts(definition: Any) -> list[Any]:
+    """Return the events that an event waits for: of an event-based gateway, several."""
+    if isinstance(definition, MultipleEventDefinition):
+        return list(definition.event_definitions)
+    return [definition]
+
+
+def _for_people(task: Any) -> dict[str, Any]:
+    spec = task.task_spec
+    extensions = getattr(spec, "extensions", None) or {}
+    properties = extensions.get("properties") or {}
+    known = {
+        "task": str(task.id),
+        "element": spec.bpmn_id,
+        "name": spec.bpmn_name or spec.bpmn_id,
+        "lane": spec.lane,
+        "data": {name: value for name, value in task.data.items() if name != "data_objects"},
+        "instructions": extensions.get("instructionsForEndUser"),
+        "form": {
+            "schema": properties.get("formJsonSchemaFilename"),
+            "ui": properties.get("formUiSchemaFilename"),
+        }
+        if properties
+        else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_of(output: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

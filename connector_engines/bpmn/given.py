@@ -54,7 +54,8 @@ def _new_id() -> UUID:
     return found.new_id() if found else _machine_id()
 
 
-def _time() -> float:
+def moment() -> float:
+    """Return the given moment, or the machine's where none is given."""
     found = _GIVEN.get()
     return found.now if found else _machine_time()
 
@@ -75,7 +76,7 @@ class datetime(calendar.datetime, metaclass=_Kind):
 
     @classmethod
     def now(cls, tz: calendar.tzinfo | None = None) -> Any:
-        return calendar.datetime.fromtimestamp(_time(), tz)
+        return calendar.datetime.fromtimestamp(moment(), tz)
 
     @classmethod
     def today(cls) -> Any:
@@ -87,5 +88,5 @@ class datetime(calendar.datetime, metaclass=_Kind):
 
 
 SpiffWorkflow.task.uuid4 = _new_id
-SpiffWorkflow.task.time = SimpleNamespace(time=_time)
+SpiffWorkflow.task.time = SimpleNamespace(time=moment)
 timer.datetime = datetime

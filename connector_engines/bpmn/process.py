@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from lxml import etree
 from SpiffWorkflow.bpmn.parser.BpmnParser import full_tag
 from SpiffWorkflow.bpmn.parser.ValidationException import ValidationException
+from SpiffWorkflow.bpmn.specs.event_definitions.item_aware_event import SignalEventDefinition
+from SpiffWorkflow.bpmn.specs.event_definitions.message import MessageEventDefinition
 from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
 from SpiffWorkflow.exceptions import SpiffWorkflowException
 from SpiffWorkflow.spiff.parser.process import VALIDATOR, SpiffBpmnParser
@@ -273,3 +275,14 @@ def _syntax(where: str, text: str, mode: str) -> Iterator[str]:
         ast.parse(text.strip() if mode == "eval" else text, mode=mode)
     except (SyntaxError, ValueError, RecursionError) as error:
         yield f"{where} is not valid Python ({getattr(error, 'msg', error)})"
+
+
+def starts(process: Process) -> set[tuple[str, str]]:
+    """Return what a process starts with: ("message", name) and ("signal", name)."""
+    kinds = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
+    return {
+        (kind, event.event_definition.name)
+        for event in process.spec.bpmn_start_events
+        for kind, definition in kinds.items()
+        if isinstance(event.event_definition, definition)
+    }

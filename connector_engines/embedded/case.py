@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,25 +12,29 @@ from connector_engines import bpmn
 from connector_runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from .driver import Driver
     from .engine import Engine
 
 FORMAT = 2
 
 
 class Case:
-    """One run of a process. `Engine.start`, `resume` and `load_case` make them.
+    """One run of a process. `Engine.start`, `case`, `resume` and `load_case` give them.
 
     id       its name for ever
     process  the process it follows
     rules    what decides; changed only under `lock`
     """
 
-    def __init__(self, engine: Engine, rules: bpmn.Case) -> None:
+    def __init__(self, engine: Engine, rules: bpmn.Case, keeper: bpmn.Keeper | None) -> None:
         self.id = rules.id
         self.process = rules.process
         self.rules = rules
+        self.keeper = keeper
         self.lock = threading.RLock()
-        self.driven = False
+        self.driver: Driver | None = None
+        self.outputs: dict[str, str] = {}  # of its sends, since it was committed last
+        self.waits: set[tuple[str, str]] = set()  # as they were committed last
         self._engine = engine
 
     def __repr__(self) -> str:
@@ -60,14 +63,19 @@ class Case:
 
     @property
     def stopped(self) -> list[dict[str, Any]]:
-        """Return the calls that stand still: `task` (its own id), `element` (of the BPMN file),
-        `why` ("interrupted" or "failed") and `inputs`, by which to tell those of a loop apart."""
+        """Return the calls that stand still, as `bpmn.Case.stopped` describes them."""
         return self.rules.stopped
 
     @property
     def late(self) -> list[dict[str, Any]]:
         """Return what came of calls that the process had left: `task`, `element`, `result`."""
         return self.rules.late
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the tasks that wait for people, as `bpmn.Case.tasks` describes them."""
+        with self.lock:
+            return self.rules.tasks
 
     def run(self) -> None:
         """Run until the case is finished, or waits for something that only others can give.
@@ -82,13 +90,20 @@ class Case:
     def save(self) -> str:
         """Return the whole case as text for `Engine.load_case`. No secret is in it; its data is."""
         with self.lock:
-            saved = {
-                "format": FORMAT,
-                "id": self.id,
-                "process": json.loads(bpmn.process_text(self.process)),
-                "case": json.loads(bpmn.case_text(self.rules)),
-            }
-        return json.dumps(saved)
+            texts = bpmn.case_parts(self.rules)
+        parts = {name: json.loads(text) for name, text in texts.items()}
+        process = json.loads(bpmn.process_text(self.process))
+        return json.dumps({"format": FORMAT, "id": self.id, "process": process, "parts": parts})
+
+    def complete(self, task: str | Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """End a user or manual task with what somebody entered; also while the case runs.
+
+        `task` is one of `tasks`, its own id, or its element's. Raise InvalidInput where it does
+        not wait, or is not one.
+        """
+        name = task if isinstance(task, str) else str(task["task"])
+        with self.changed():
+            self.rules.complete(name, data, self._engine.clock.now())
 
     def retry(self, name: str | None = None) -> None:
         """Let a stopped case try again what stopped it.
@@ -98,8 +113,8 @@ class Case:
         out: look first, and `settle` what was. Raise InvalidInput where nothing of this name
         stopped.
         """
-        with self._changed():
-            self.rules.retry(name, time.time())
+        with self._still():
+            self.rules.retry(name, self._engine.clock.now())
 
     def settle(self, output: Mapping[str, Any], name: str | None = None) -> None:
         """Give the output of a call that failed or was interrupted, found out by other means.
@@ -108,7 +123,7 @@ class Case:
         has not the inputs of one alone. Raise InvalidInput unless `output` is what the action
         returns.
         """
-        with self._changed():
+        with self._still():
             task, operator = self.rules.to_settle(output, name)
             _, action = self._engine.action(operator)
             problems = action.output.problems(dict(output))
@@ -116,12 +131,20 @@ class Case:
                 raise InvalidInput(
                     f"{action.name} output: {'; '.join(problems)}.", problems=problems
                 )
-            self.rules.settle(task, output, time.time())
+            self.rules.settle(task, output, self._engine.clock.now())
+            self._engine.claim(self, task, action, output)
 
     @contextmanager
-    def _changed(self) -> Iterator[None]:
-        with self.lock:
-            if self.driven:
+    def _still(self) -> Iterator[None]:
+        with self.changed():
+            if self.driver is not None:
                 raise RuntimeError(f"case {self.id} is running")
             yield
+
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        """Change the case, commit it, and wake whoever runs it."""
+        with self.lock:
+            yield
             self._engine.commit([self])
+        self._engine.wake(self)

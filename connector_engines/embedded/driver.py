@@ -16,11 +16,12 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connector_engines.bpmn import Request, UnexpectedFault
 from connector_runtime import Connection
-from connector_runtime.errors import ConnectorError
+from connector_runtime.errors import ConnectorError, OutcomeUnknown
 
 from .case import Case
 
@@ -29,32 +30,46 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("connector_engines.embedded")
 
-_LONGEST_WAIT_SECONDS = 3600.0
+_LONGEST_WAIT_SECONDS = 30.0  # then the clock is read again: somebody may have set it
+_AT_ONCE = 200  # stored cases that are read at one time
 
 
 class _Begun(NamedTuple):
     case: Case
     request: Request
     connection: Connection
-    action: str
+    action: Any
 
 
 class Driver:
-    """One call of `Engine.run`: its cases, what they want, what is under way, what is due."""
+    """One call of `Engine.run`: its cases, what they want, what is under way, what is due.
 
-    def __init__(self, engine: Engine, cases: Iterable[Case]) -> None:
+    `lazily` it runs all cases of the store, and reads each only when it is due.
+    """
+
+    def __init__(self, engine: Engine, cases: Iterable[Case], lazily: bool) -> None:
         self.engine = engine
+        self.cases = set(cases)
+        self.lazily = lazily
+        self.next_stored: float | None = 0.0 if lazily else None
         self.fresh = dict.fromkeys(cases)  # to advance
         self.changed: dict[Case, None] = {}  # since the last commit
         self.broken: dict[Case, None] = {}  # left in the middle of a change
         self.wanted: deque[tuple[Case, str]] = deque()
         self.underway: dict[Future[Any], tuple[Case, str]] = {}
-        self.due: list[tuple[float, int, Case]] = []
-        self.signals: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+        self.due: list[tuple[float, int, Case, str | None]] = []  # a timer, or a call to repeat
+        self.timers: dict[Case, float] = {}
+        self.numbers = count()
+        self.signals: queue.SimpleQueue[Future[Any] | Case | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         with self.engine.lock:
-            self.engine.drivers.add(self.signals)
+            for case in self.cases:
+                if case.driver is not None:
+                    raise RuntimeError(f"case {case.id} is running")
+            for case in self.cases:
+                case.driver = self
+            self.engine.drivers.add(self)
         try:
             while self._step():
                 self._wait()
@@ -63,7 +78,9 @@ class Driver:
             raise
         finally:
             with self.engine.lock:
-                self.engine.drivers.discard(self.signals)
+                self.engine.drivers.discard(self)
+                for case in self.cases:
+                    case.driver = None
 
     @contextlib.contextmanager
     def _changing(self, case: Case) -> Iterator[None]:
@@ -75,21 +92,12 @@ class Driver:
 
     def _step(self) -> bool:
         """Advance what can be, commit it, begin the calls there is room for; is there more?"""
-        pending = {task for _, task in self.wanted}
+        self._fetch()
         while self.fresh:
             case = next(iter(self.fresh))
             with self._changing(case):
-                case.rules.advance(time.time())
-                wanted = [task for task in case.rules.wanted(time.time()) if task not in pending]
-                try:
-                    due = case.rules.due()
-                except (ValueError, OverflowError) as error:  # a moment that no calendar has
-                    case.rules.stop(error)
-                    due = None
+                self._advance(case)
             del self.fresh[case]
-            self.wanted += [(case, task) for task in wanted]
-            if due is not None:
-                heapq.heappush(self.due, (due, id(case), case))
         beginning = []
         while self.wanted and self.engine.slots.acquire(blocking=False):
             case, task = self.wanted.popleft()
@@ -115,20 +123,78 @@ class Driver:
         changed, self.changed = self.changed, {}
         for case in changed:
             self.engine.tell(case)
-        return bool(self.underway or self.wanted or self.due or self.fresh)
+            if self.lazily and case.rules.is_idle and case not in self.fresh:
+                self._release(case)
+        return bool(
+            self.underway
+            or self.wanted
+            or self.due
+            or self.fresh
+            or self.next_stored is not None
+            or not self.signals.empty()
+        )
+
+    def _advance(self, case: Case) -> None:
+        now = self.engine.clock.now()
+        case.rules.advance(now)
+        try:
+            timer = case.rules.timer()
+        except (ValueError, OverflowError) as error:  # a moment that no calendar has
+            case.rules.stop(error)
+            timer = None
+        for task, due in case.rules.take_fresh():
+            if due <= now:
+                self.wanted.append((case, task))
+            else:
+                heapq.heappush(self.due, (due, next(self.numbers), case, task))
+        if timer is None:
+            self.timers.pop(case, None)
+        elif self.timers.get(case) != timer:
+            self.timers[case] = timer
+            heapq.heappush(self.due, (timer, next(self.numbers), case, None))
+
+    def _fetch(self) -> None:
+        """Read the stored cases that are due."""
+        now = self.engine.clock.now()
+        store = self.engine.store
+        if store is None or self.next_stored is None or self.next_stored > now:
+            return
+        ids, later = store.due(now, _AT_ONCE)
+        for case_id in ids:
+            case = self.engine.read_back(case_id)
+            if case is not None:
+                self._adopt(case)
+        self.next_stored = now if len(ids) == _AT_ONCE else later
+
+    def _adopt(self, case: Case) -> None:
+        with self.engine.lock:
+            if case.driver is None:
+                case.driver = self
+                self.cases.add(case)
+                self.fresh[case] = None
+
+    def _release(self, case: Case) -> None:
+        """Let go of a stored case that has nothing to do now; the store has its next moment."""
+        timer = self.timers.pop(case, None)
+        if timer is not None:
+            self.next_stored = timer if self.next_stored is None else min(self.next_stored, timer)
+        with self.engine.lock:
+            case.driver = None
+            self.cases.discard(case)
 
     def _begun(self, case: Case, task: str) -> _Begun | None:
         """Mark a call as begun and return it, or None where it can't be made."""
-        request = case.rules.begin(task, time.time())
+        now = self.engine.clock.now()
+        request = case.rules.begin(task, now, min(now, time.time()))
         if request is None:
             return None
         try:
             connection, action = self.engine.action(request.operator)
         except ConnectorError as error:
-            case.rules.end(task, error, time.time())
+            case.rules.end(task, error, now)
             self.fresh[case] = None
             return None
-        return _Begun(case, request, connection, action.name)
+        return _Begun(case, request, connection, action)
 
     def _withdraw(self, case: Case, task: str) -> None:
         with self._changing(case):
@@ -136,44 +202,63 @@ class Driver:
         self.engine.slots.release()
 
     def _call(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
-        connection, action = begun.connection, begun.action
+        case, request, connection, action = begun
         try:
-            return connection.run(action, begun.request.inputs)
+            output = connection.run(action.name, request.inputs)
+            free = self.engine.claim(case, request.task, action, output)
+            if request.since is not None and not free:
+                return OutcomeUnknown("What was found is the message of another call.")
+            return output
         except ConnectorError as error:
             return error
         except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
-            log.error("%s: unexpected fault\n%s", action, _trace(fault))
-            return UnexpectedFault(connection.connector.action(action).effect, fault)
+            log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
+            return UnexpectedFault(action.effect, fault)
         finally:
             self.engine.slots.release()
             with self.engine.lock:
-                others = [each for each in self.engine.drivers if each is not self.signals]
-            for signals in others:
-                signals.put(None)  # there is room for a call of theirs
+                others = [each for each in self.engine.drivers if each is not self]
+            for driver in others:
+                driver.signals.put(None)  # there is room for a call of theirs
 
     def _wait(self) -> None:
         """Wait for a call to end, for room, or for the next moment; take all there is."""
         timeout = None
-        if self.due:  # in steps: no clock waits for centuries
-            timeout = min(max(self.due[0][0] - time.time(), 0), _LONGEST_WAIT_SECONDS)
+        now = self.engine.clock.now()
+        if self.due:
+            timeout = max(self.due[0][0] - now, 0)
+        if self.next_stored is not None:
+            timeout = min(timeout or _LONGEST_WAIT_SECONDS, max(self.next_stored - now, 0))
         if self.fresh:
             timeout = 0
+        if timeout is not None:
+            timeout = min(timeout, _LONGEST_WAIT_SECONDS)
         with contextlib.suppress(queue.Empty):
             self._take(self.signals.get(timeout=timeout))
             while True:
                 self._take(self.signals.get_nowait())
-        now = time.time()
+        now = self.engine.clock.now()
         while self.due and self.due[0][0] <= now:
-            self.fresh[heapq.heappop(self.due)[2]] = None
+            _, _, case, task = heapq.heappop(self.due)
+            if task is not None:
+                self.wanted.append((case, task))
+            elif self.timers.pop(case, None) is not None:
+                self.fresh[case] = None
 
-    def _take(self, future: Future[Any] | None) -> None:
-        if future is None or future not in self.underway:
+    def _take(self, signal: Future[Any] | Case | None) -> None:
+        if isinstance(signal, Case):  # somebody has changed it
+            if signal.driver is self:
+                self.fresh[signal] = None
+            elif self.lazily:
+                self.next_stored = 0.0
             return
-        case, task = self.underway[future]
-        result = future.result()
+        if signal is None or signal not in self.underway:
+            return
+        case, task = self.underway[signal]
+        result = signal.result()
         with self._changing(case):
-            del self.underway[future]
-            case.rules.end(task, result, time.time())
+            del self.underway[signal]
+            case.rules.end(task, result, self.engine.clock.now())
         self.fresh[case] = None
 
     def _land(self) -> None:
@@ -189,7 +274,10 @@ class Driver:
             # The store knows it as it was, with the calls that were under way.
             self.engine.forget(case)
             case.rules.stop(RuntimeError("it was broken off in the middle of a step; resume it"))
-        self.engine.commit([case for case in self.changed if case not in self.broken])
+        with self.engine.lock:
+            for case in self.cases:
+                case.driver = None
+        self.engine.commit([case for case in self.cases if case not in self.broken])
 
 
 def _trace(fault: Exception) -> str:

@@ -6,12 +6,10 @@ import contextlib
 import hashlib
 import json
 import logging
-import queue
 import threading
-import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +21,31 @@ from connector_runtime import Connection, Connector
 from connector_runtime.errors import ConnectorError, InvalidInput
 
 from .case import FORMAT, Case
+from .clock import Clock
 from .driver import Driver
-from .store import Row, Store
+from .store import IN_HAND, Change, Row, Store
 
 log = logging.getLogger("connector_engines.embedded")
 
 Watch = Callable[[Case, str, str, str], None]
+
+
+class Stored:
+    """The unfinished cases of a store. `Engine.run` reads each of them only when it is due."""
+
+    def __init__(self, engine: Engine, store: Store | None) -> None:
+        self._engine = engine
+        self._store = store
+
+    def __iter__(self) -> Iterator[Case]:
+        """Read the cases, the oldest first; one that can't be read is logged and left out."""
+        for row in self._store.unfinished() if self._store is not None else ():
+            case = self._engine.read_back(row.id)
+            if case is not None:
+                yield case
+
+    def __len__(self) -> int:
+        return self._store.count_unfinished() if self._store is not None else 0
 
 
 class Engine:
@@ -50,21 +67,23 @@ class Engine:
         watch: Watch | None = None,
     ) -> None:
         self.connectors = dict(connectors)
+        self.clock = Clock()
         self._settings = {name: (settings or {}).get(name, {}) for name in self.connectors}
         self._watch = watch
         self._read: dict[tuple[str, bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
         self._kept: set[str] = set()  # the processes that the store has
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
+        self._outputs: dict[str, str] = {}  # of sends that no store has
         self.slots = threading.Semaphore(threads)
-        self.drivers: set[queue.SimpleQueue[Any]] = set()
-        self.lock = threading.Lock()
+        self.drivers: set[Driver] = set()
+        self.lock = threading.RLock()
         with contextlib.ExitStack() as undo:
             self._connections: dict[str, Connection] = {
                 name: undo.enter_context(connector.connect(self._settings[name]))
                 for name, connector in self.connectors.items()
             }
-            self._store = Store(Path(store)) if store is not None else None
+            self.store = Store(Path(store)) if store is not None else None
             self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.pop_all()
 
@@ -84,8 +103,8 @@ class Engine:
         self.pool.shutdown(wait=True)
         for connection in self._connections.values():
             connection.close()
-        if self._store is not None:
-            self._store.close()
+        if self.store is not None:
+            self.store.close()
 
     def read(self, path: str | Path, process: str | None = None) -> Process:
         """Read and check a BPMN file without starting a case. Raise InvalidProcess."""
@@ -112,8 +131,9 @@ class Engine:
         """
         read = path if isinstance(path, Process) else self.read(path, process)
         known = self._processes.setdefault(read.key, read)
-        rules = bpmn.Case.start(uuid.uuid4().hex, known, data or {}, time.time(), uuid.uuid4)
-        return self._keep(Case(self, rules))
+        now = self.clock.now()
+        rules = bpmn.Case.start(uuid.uuid4().hex, known, data or {}, now, uuid.uuid4)
+        return self._keep(rules)
 
     def load_case(self, text: str) -> Case:
         """Make a case of what `Case.save` returned. The text holds expressions: it is code.
@@ -126,65 +146,132 @@ class Engine:
                 raise ValueError("another format")
             process = bpmn.process_of(json.dumps(saved["process"]))
             process = self._processes.setdefault(process.key, process)
-            case_id, state = str(saved["id"]), json.dumps(saved["case"])
-        except (KeyError, TypeError, ValueError) as fault:
+            case_id = str(saved["id"])
+            parts = {name: json.dumps(part) for name, part in saved["parts"].items()}
+        except (LookupError, TypeError, ValueError, AttributeError) as fault:
             raise ValueError(f"this text is no saved case ({fault})") from fault
-        if case_id in self._open or (self._store is not None and self._store.has(case_id)):
+        if case_id in self._open or (self.store is not None and self.store.row(case_id)):
             raise ValueError(f"case {case_id} is here already, and would do everything twice")
-        return self._keep(self._restored(case_id, process, state))
+        rules = bpmn.case_of(case_id, process, parts, self.clock.now(), uuid.uuid4)
+        rules.lose(self._is_harmless)
+        return self._keep(rules)
 
-    def resume(self) -> list[Case]:
-        """Return the unfinished cases of the store, ready to `run`, open ones included.
+    def resume(self) -> Stored:
+        """Return the unfinished cases of the store, ready to `run`, open ones included."""
+        return Stored(self, self.store)
 
-        One that can't be read back is logged and left out.
-        """
-        if self._store is None:
-            return []
-        cases = []
-        for row in self._store.unfinished():
-            case = self._open.get(row.id)
+    def case(self, case_id: str) -> Case:
+        """Return a case of the store, finished ones included; raise InvalidInput for others."""
+        case = self._open.get(case_id)
+        if case is None and self.store is not None and self.store.row(case_id) is not None:
+            case = self.read_back(case_id)
             if case is None:
-                try:
-                    case = self._read_back(row)
-                except (LookupError, TypeError, ValueError, AttributeError) as fault:
-                    # It stays in the store as it is, and keeps no other from going on.
-                    kind = type(fault).__name__
-                    log.error("case %s can't be read back, and was left out (%s)", row.id, kind)
-                    continue
-                self._open[row.id] = case
-            cases.append(case)
-        return cases
-
-    def _read_back(self, row: Row) -> Case:
-        assert self._store is not None
-        if row.process not in self._processes:
-            self._processes[row.process] = bpmn.process_of(self._store.process(row.process))
-            self._kept.add(row.process)
-        case = self._restored(row.id, self._processes[row.process], row.state)
-        if row.error and case.error is None:
-            case.rules.fault = json.loads(row.error)  # its state could not be written any more
+                raise InvalidInput(f"case '{case_id}' can't be read back; see the log.")
+        if case is None:
+            raise InvalidInput(f"there is no case '{case_id}'.")
         return case
 
-    def run(self, cases: Iterable[Case]) -> None:
+    def read_back(self, case_id: str) -> Case | None:
+        """Return a case of the store. One that can't be read is logged and marked so."""
+        assert self.store is not None
+        with self.lock:
+            case = self._open.get(case_id)
+            if case is None:
+                row = self.store.row(case_id)
+                assert row is not None
+                try:
+                    case = self._open[case_id] = self._restored(row)
+                except (LookupError, TypeError, ValueError, AttributeError) as fault:
+                    # Its parts stay as they are, and it keeps no other from going on.
+                    kind = type(fault).__name__
+                    log.error("case %s can't be read back, and was left out (%s)", case_id, kind)
+                    error = {"code": "UNREADABLE", "message": f"it can't be read back ({kind})."}
+                    self.store.put_error(case_id, "unreadable", json.dumps(error))
+        return case
+
+    def _restored(self, row: Row) -> Case:
+        assert self.store is not None
+        if row.process not in self._processes:
+            self._processes[row.process] = bpmn.process_of(self.store.process(row.process))
+            self._kept.add(row.process)
+        rules, keeper = bpmn.restore(
+            row.id,
+            self._processes[row.process],
+            self.store.parts(row.id),
+            self.clock.now(),
+            uuid.uuid4,
+        )
+        rules.lose(self._is_harmless)
+        if row.status == "failed" and row.error and rules.error is None:
+            rules.fault = json.loads(row.error)  # its parts could not be written any more
+        return Case(self, rules, keeper)
+
+    def run(self, cases: Iterable[Case] | Stored) -> None:
         """Run cases until none of them can go on by itself; it sleeps while only timers run.
 
         Nothing is raised for a case that fails or was interrupted: see its `status` and `error`.
         When it is interrupted itself (Ctrl-C), calls that are under way are waited for and kept.
         """
-        chosen = list(dict.fromkeys(cases))
-        with self.lock:
-            for case in chosen:
-                if case.driven:
-                    raise RuntimeError(f"case {case.id} is running")
-            for case in chosen:
-                case.driven = True
-        try:
-            Driver(self, chosen).run()
-        finally:
-            for case in chosen:
-                case.driven = False
+        lazily = isinstance(cases, Stored)
+        Driver(self, () if lazily else dict.fromkeys(cases), lazily).run()
 
-    def _keep(self, case: Case) -> Case:
+    def message(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        correlation: Mapping[str, Any] | None = None,
+    ) -> list[Case]:
+        """Give a message to the cases that wait for it, and return them; from any thread.
+
+        `correlation` says which are meant: each name is a correlation property of the drawing, or
+        else a variable of the case, and must have this value. Where none waits, a case begins of
+        each process that this engine knows and that starts with this message.
+        """
+        return self._receive("message", name, payload or {}, correlation or {})
+
+    def signal(self, name: str, payload: Mapping[str, Any] | None = None) -> list[Case]:
+        """Give a signal to all cases that wait for it, and to processes that start with it."""
+        return self._receive("signal", name, payload or {}, {})
+
+    def _receive(
+        self, kind: str, name: str, payload: Mapping[str, Any], correlation: Mapping[str, Any]
+    ) -> list[Case]:
+        waiting = [case for case in list(self._open.values()) if (kind, name) in case.rules.waits]
+        if self.store is not None:
+            known = {case.id for case in waiting}
+            ids = [each for each in self.store.waiting(kind, name) if each not in known]
+            waiting += [case for case in map(self.read_back, ids) if case is not None]
+        received = []
+        for case in waiting:
+            with case.changed():
+                if case.rules.receive(kind, name, payload, correlation, self.clock.now()):
+                    received.append(case)
+        if received and kind == "message":
+            return received
+        for process in self._starting(kind, name):
+            case = self.start(process)
+            with case.changed():
+                case.rules.advance(self.clock.now())
+                case.rules.receive(kind, name, payload, {}, self.clock.now())
+            received.append(case)
+        return received
+
+    def _starting(self, kind: str, name: str) -> list[Process]:
+        """Return the newest of each known process that starts with this event."""
+        newest = {process.name: process for process in self._processes.values()}
+        newest.update((process.name, process) for process in self._read.values())
+        return [process for process in newest.values() if (kind, name) in bpmn.starts(process)]
+
+    def wake(self, case: Case) -> None:
+        """Tell whoever runs this case, or would if it knew, that it can go on."""
+        with self.lock:
+            drivers = [case.driver] if case.driver is not None else list(self.drivers)
+        for driver in drivers:
+            driver.signals.put(case)
+
+    def _keep(self, rules: bpmn.Case) -> Case:
+        keeper = bpmn.Keeper(rules) if self.store is not None else None
+        case = Case(self, rules, keeper)
         self._open[case.id] = case
         self.commit([case])
         return case
@@ -194,39 +281,50 @@ class Engine:
         self._open.pop(case.id, None)
 
     def commit(self, cases: Iterable[Case]) -> set[Case]:
-        """Write the state of these cases to the store, if there is one, in one transaction.
+        """Write what changed in these cases to the store, if there is one, in one transaction.
 
-        Return those whose state can't be written. They are stopped, and the store says so; what it
-        kept of them last knows every call that was under way.
+        Return those that can't be written. They are stopped, and the store says so; what it kept of
+        them last knows every call that was under way. Raise StoreFailed where nothing can be.
         """
         unsaved: set[Case] = set()
-        if self._store is None:
+        if self.store is None:
             return unsaved
-        rows = []
-        for case in cases:
-            with case.lock:
+        written = []
+        with contextlib.ExitStack() as locks:
+            for case in cases:
+                locks.enter_context(case.lock)
                 try:
-                    state = bpmn.case_text(case.rules)
+                    change = self._change(case)
                 except (TypeError, ValueError, RecursionError) as error:
                     case.rules.stop(error)
                     log.error("case %s: its data can't be saved, so it was stopped", case.id)
-                    self._store.put_error(case.id, case.status, _error_text(case))
+                    self.store.put_error(case.id, case.status, _error_text(case))
                     unsaved.add(case)
                     continue
-                process = case.process
-                if process.key not in self._kept:
-                    self._store.put_process(process.key, bpmn.process_text(process))
-                    self._kept.add(process.key)
-                row = Row(case.id, process.key, process.name, case.status, state, _error_text(case))
-                rows.append(row)
-        if rows:
-            self._store.put(rows)
+                written.append((case, change))
+            if written:
+                self.store.put([change for _, change in written])
+            for case, change in written:
+                assert case.keeper is not None
+                case.keeper.confirm()
+                case.outputs = {}
+                if change.waits is not None:
+                    case.waits = set(change.waits)
         return unsaved
 
-    def _restored(self, case_id: str, process: Process, state: str) -> Case:
-        rules = bpmn.case_of(case_id, process, state, time.time(), uuid.uuid4)
-        rules.lose(self._is_harmless)
-        return Case(self, rules)
+    def _change(self, case: Case) -> Change:
+        assert self.store is not None
+        assert case.keeper is not None
+        process, rules = case.process, case.rules
+        if process.key not in self._kept:
+            self.store.put_process(process.key, bpmn.process_text(process))
+            self._kept.add(process.key)
+        put, delete = case.keeper.changes()
+        in_hand = case.driver is not None and not rules.is_idle
+        due = IN_HAND if in_hand else rules.due()
+        row = Row(case.id, process.key, process.name, rules.status, due, _error_text(case))
+        waits = rules.waits
+        return Change(row, put, delete, case.outputs, None if waits == case.waits else waits)
 
     def _is_harmless(self, operator: str) -> bool:
         try:
@@ -240,6 +338,26 @@ class Engine:
         if name not in self._connections:
             raise InvalidInput(f"the connector '{name}' is not loaded.")
         return self._connections[name], self.connectors[name].action(action)
+
+    def claim(self, case: Case, call: str, action: Any, output: Mapping[str, Any]) -> bool:
+        """Note that a call has this output. Return False where another call has it already."""
+        identifier = output.get(action.identifier or "")
+        if action.repeatable or not isinstance(identifier, str):
+            return True
+        with self.lock:
+            if self.has_other(identifier, call):
+                return False
+            case.outputs[identifier] = call
+            self._outputs[identifier] = call
+        return True
+
+    def has_other(self, identifier: str, call: str) -> bool:
+        """Tell whether this output is known to be another call's."""
+        with self.lock:
+            owner = self._outputs.get(identifier)
+            if owner is None and self.store is not None:
+                owner = self.store.output(identifier)
+        return owner not in (None, call)
 
     def tell(self, case: Case) -> None:
         """Tell the watcher what happened."""

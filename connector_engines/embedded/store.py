@@ -7,27 +7,51 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from connector_runtime.errors import InvalidConfiguration
 
 _APPLICATION = 0x43415345  # "CASE": tells a store from the databases of others
-_FORMAT = 1
+_FORMAT = 2
+IN_HAND = -1.0
+_PAGE = 500  # cases that are read at once
+# A case is its row and its parts (see `connector_engines.bpmn.state`). The parts of one case lie
+# beside each other, so that a commit touches few pages.
 _TABLES = """
 CREATE TABLE processes (key TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
 CREATE TABLE cases (
-    id TEXT PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     process TEXT NOT NULL REFERENCES processes (key),
     name TEXT NOT NULL,
     status TEXT NOT NULL,
-    state TEXT NOT NULL,
+    due REAL,
     error TEXT,
     started REAL NOT NULL,
     changed REAL NOT NULL
 ) STRICT;
-CREATE INDEX unfinished ON cases (started) WHERE status != 'finished';
+CREATE INDEX due ON cases (due) WHERE due IS NOT NULL;
+CREATE INDEX unfinished ON cases (number) WHERE status != 'finished';
+CREATE INDEX unreadable ON cases (number) WHERE status = 'unreadable';
+CREATE TABLE parts (
+    number INTEGER NOT NULL REFERENCES cases (number),
+    name TEXT NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (number, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE waits (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL REFERENCES cases (number),
+    PRIMARY KEY (kind, name, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waits_of ON waits (number);
+CREATE TABLE outputs (
+    identifier TEXT PRIMARY KEY,
+    call TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -36,14 +60,32 @@ class StoreInUse(Exception):
 
 
 class Row(NamedTuple):
-    """One case as it is kept: `state` and `error` are JSON text."""
+    """A case as its table has it.
+
+    `due` is when something happens in it by itself: IN_HAND while an engine runs it, None for
+    never.
+    """
 
     id: str
     process: str
     name: str
     status: str
-    state: str
+    due: float | None
     error: str | None
+
+
+class Change(NamedTuple):
+    """What to write of a case: its row, its parts that changed, the outputs of its sends.
+
+    `outputs` maps the service's name for what was made (a message's SID) to the call that made it.
+    `waits` are the messages and signals that it waits for; None where they are as they were.
+    """
+
+    row: Row
+    put: Mapping[str, str]
+    delete: Iterable[str]
+    outputs: Mapping[str, str]
+    waits: Iterable[tuple[str, str]] | None
 
 
 class Store:
@@ -68,6 +110,8 @@ class Store:
             _make(file)
             self._database = undo.enter_context(contextlib.closing(_connect(file)))
             _prepare(self._database, path)
+            # What a killed engine had in hand goes on at once.
+            self._database.execute("UPDATE cases SET due = 0 WHERE due = ?", (IN_HAND,))
             undo.pop_all()
 
     def close(self) -> None:
@@ -88,43 +132,127 @@ class Store:
             ).fetchone()
         return str(found[0])
 
-    def has(self, case: str) -> bool:
-        with self._lock:
-            found = self._database.execute("SELECT 1 FROM cases WHERE id = ?", (case,)).fetchone()
-        return found is not None
-
-    def put(self, rows: Iterable[Row]) -> None:
-        """Commit the state of these cases, all of them or none."""
+    def put(self, changes: Iterable[Change]) -> None:
+        """Commit the changes of these cases, all of them or none."""
         now = time.time()
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+        with self._lock, self._transaction():
+            for row, put, delete, outputs, waits in changes:
+                (number,) = self._database.execute(
+                    "INSERT INTO cases (id, process, name, status, due, error, started, changed)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                    " status = excluded.status, due = excluded.due, error = excluded.error,"
+                    " changed = excluded.changed RETURNING number",
+                    (*row, now, now),
+                ).fetchone()
                 self._database.executemany(
-                    "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-                    " SET status = excluded.status, state = excluded.state,"
-                    " error = excluded.error, changed = excluded.changed",
-                    [(*row, now, now) for row in rows],
+                    "DELETE FROM parts WHERE number = ? AND name = ?",
+                    [(number, name) for name in delete],
                 )
-                self._database.execute("COMMIT")
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
+                self._database.executemany(
+                    "INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT (number, name) DO UPDATE"
+                    " SET content = excluded.content",
+                    [(number, name, text) for name, text in put.items()],
+                )
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO outputs VALUES (?, ?)", list(outputs.items())
+                )
+                if waits is not None:
+                    self._database.execute("DELETE FROM waits WHERE number = ?", (number,))
+                    self._database.executemany(
+                        "INSERT INTO waits VALUES (?, ?, ?)",
+                        [(kind, name, number) for kind, name in waits],
+                    )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+
+    def parts(self, case: str) -> dict[str, str]:
+        with self._lock:
+            return dict(
+                self._database.execute(
+                    "SELECT parts.name, content FROM parts JOIN cases USING (number) WHERE id = ?",
+                    (case,),
+                )
+            )
+
+    def output(self, identifier: str) -> str | None:
+        """Return the call that has this output."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT call FROM outputs WHERE identifier = ?", (identifier,)
+            ).fetchone()
+        return row and str(row[0])
+
+    def waiting(self, kind: str, name: str) -> list[str]:
+        """Return the cases that wait for a message or a signal, the oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT id FROM waits JOIN cases USING (number)"
+                " WHERE kind = ? AND waits.name = ? ORDER BY number",
+                (kind, name),
+            ).fetchall()
+        return [case for (case,) in rows]
+
+    def unreadable(self) -> list[str]:
+        with self._lock:
+            rows = self._database.execute("SELECT id FROM cases WHERE status = 'unreadable'")
+            return [case for (case,) in rows]
 
     def put_error(self, case: str, status: str, error: str | None) -> None:
-        """Commit why a case stopped, and leave its state as it was kept last."""
+        """Commit why a case stopped, and leave its parts as they were kept last."""
         with self._lock:
             self._database.execute(
-                "UPDATE cases SET status = ?, error = ?, changed = ? WHERE id = ?",
+                "UPDATE cases SET status = ?, due = NULL, error = ?, changed = ? WHERE id = ?",
                 (status, error, time.time(), case),
             )
 
-    def unfinished(self) -> list[Row]:
+    def row(self, case: str) -> Row | None:
         with self._lock:
-            rows = self._database.execute(
-                "SELECT id, process, name, status, state, error FROM cases"
-                " WHERE status != 'finished' ORDER BY started, id"
+            row = self._database.execute(
+                "SELECT id, process, name, status, due, error FROM cases WHERE id = ?", (case,)
+            ).fetchone()
+        return Row(*row) if row else None
+
+    def unfinished(self) -> Iterator[Row]:
+        """Give the cases that are not finished, the oldest first, a page at a time."""
+        last = -1
+        while True:
+            with self._lock:
+                rows = self._database.execute(
+                    "SELECT number, id, process, name, status, due, error FROM cases"
+                    " WHERE status != 'finished' AND number > ? ORDER BY number LIMIT ?",
+                    (last, _PAGE),
+                ).fetchall()
+            yield from (Row(*row[1:]) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def count_unfinished(self) -> int:
+        with self._lock:
+            return int(
+                self._database.execute(
+                    "SELECT count(*) FROM cases WHERE status != 'finished'"
+                ).fetchone()[0]
+            )
+
+    def due(self, now: float, most: int) -> tuple[list[str], float | None]:
+        """Return the ids of cases that are due, at most so many, and when the next ones are."""
+        with self._lock:
+            ids = self._database.execute(
+                "SELECT id FROM cases WHERE due BETWEEN 0 AND ? ORDER BY due LIMIT ?", (now, most)
             ).fetchall()
-        return [Row(*row) for row in rows]
+            (later,) = self._database.execute(
+                "SELECT min(due) FROM cases WHERE due > ?", (now,)
+            ).fetchone()
+        return [case for (case,) in ids], later
 
 
 def listing(path: Path) -> Iterator[dict[str, Any]]:
@@ -133,7 +261,7 @@ def listing(path: Path) -> Iterator[dict[str, Any]]:
     Nothing is written. Raise InvalidConfiguration where there is no such store.
     """
     columns = ("id", "name", "status", "error", "started", "changed")
-    query = f"SELECT {', '.join(columns)} FROM cases ORDER BY started, id"  # noqa: S608
+    query = f"SELECT {', '.join(columns)} FROM cases ORDER BY number"  # noqa: S608
     with _opening(path), contextlib.closing(_reader(existing(path))) as database:
         if _is_empty(database, path):
             raise _no_store(path)

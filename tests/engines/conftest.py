@@ -5,7 +5,7 @@ from tests.engines.drawing import document
 
 
 @pytest.fixture
-def bpmn(tmp_path):
+def bpmn_file(tmp_path):
     """Write a process of these elements to a file of its own."""
     numbers = iter(range(1000))
 
@@ -15,6 +15,11 @@ def bpmn(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def bpmn(bpmn_file):
+    return bpmn_file
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def work(store, settings, count):
     """What the killed process does: resume what there is, start what is missing, run it all."""
     known = sum(1 for _ in listing(store)) if store.is_file() else 0
     with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
-        cases = engine.resume()
+        cases = list(engine.resume())
         print("ready", flush=True)
         cases += [engine.start(NOTIFY, data(number)) for number in range(known, count)]
         engine.run(cases)
@@ -97,7 +97,7 @@ def settle(store, settings, bodies):
     with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
         with engine.connectors["twilio"].connect(settings) as connection:
             sent = {message["body"]: message for message in connection.stream("get_all_sms")}
-        cases = engine.resume()
+        cases = list(engine.resume())
         for case in cases:
             assert case.status == "interrupted"
             if case.data["text"] in sent:

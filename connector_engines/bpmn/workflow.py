@@ -1,0 +1,388 @@
+"""SpiffWorkflow's tree of tasks, kept small: what a case costs is what changed.
+
+SpiffWorkflow keeps every task that ever ran and walks through all of them, down to a depth of
+1,000, at every step. Here the tasks that are ready or waiting are known without a walk, each change
+is noted for whoever keeps the case, and `prune` takes out the finished tasks that nothing asks for
+any more. Nothing else differs: the rules of BPMN are SpiffWorkflow's.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from SpiffWorkflow.bpmn import BpmnWorkflow
+from SpiffWorkflow.bpmn.specs.control import BoundaryEventSplit, StartEventSplit
+from SpiffWorkflow.bpmn.specs.event_definitions.multiple import MultipleEventDefinition
+from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
+from SpiffWorkflow.bpmn.specs.mixins.multiinstance_task import LoopTask, MultiInstanceTask
+from SpiffWorkflow.bpmn.specs.mixins.unstructured_join import UnstructuredJoin
+from SpiffWorkflow.bpmn.util.subworkflow import BpmnSubWorkflow
+from SpiffWorkflow.bpmn.util.task import BpmnTaskFilter
+from SpiffWorkflow.specs.Join import Join
+from SpiffWorkflow.task import Task as SpiffTask
+from SpiffWorkflow.util.deep_merge import DeepMerge
+from SpiffWorkflow.util.task import TaskState
+
+from .given import moment
+
+_AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
+_TIMED = (TimerEventDefinition, MultipleEventDefinition)
+_OVER = TaskState.COMPLETED | TaskState.CANCELLED
+_ANY = BpmnTaskFilter()
+
+
+class Track:
+    """What is open in a case, and what changed in it.
+
+    ready    tasks that run by themselves, in the order in which they became ready
+    manual   tasks that wait for somebody
+    changed  tasks to keep, once `record` was called
+    removed  tasks to keep no longer
+    closed   tasks whose subprocess is to keep no longer
+    left     whether the process has left tasks that had started
+    """
+
+    def __init__(self) -> None:
+        self.ready: dict[UUID, Task] = {}
+        self.manual: dict[UUID, Task] = {}
+        self.changed: dict[UUID, Task] = {}
+        self.removed: set[UUID] = set()
+        self.closed: set[UUID] = set()
+        self.recording = False
+        self.left = False
+        self.touched: dict[UUID, Task] = {}  # since it was pruned last
+        self.count = 0
+
+    def record(self) -> None:
+        """Note the changes from here on."""
+        self.recording = True
+        self.changed, self.removed, self.closed = {}, set(), set()
+
+    def note(self, task: Task) -> None:
+        name, state = task.id, task._state
+        self.ready.pop(name, None)
+        self.manual.pop(name, None)
+        task.workflow.waiting.pop(name, None)
+        if state == TaskState.READY:
+            (self.manual if task.task_spec.manual else self.ready)[name] = task
+        elif state == TaskState.WAITING:
+            task.workflow.waiting[name] = task
+        self.touched[name] = task
+        if self.recording:
+            self.changed[name] = task
+            if state == TaskState.COMPLETED:
+                loop = task.parent
+                if loop is not None and isinstance(loop.task_spec, LoopTask):
+                    self.changed[loop.id] = loop  # it has the result of this instance now
+
+    def drop(self, task: Task) -> None:
+        for tasks in (self.ready, self.manual, self.touched, task.workflow.waiting):
+            tasks.pop(task.id, None)
+        if self.recording:
+            self.changed.pop(task.id, None)
+            self.removed.add(task.id)
+
+
+class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
+    """A task that notes its changes. `position` orders the tasks of a case by their creation."""
+
+    position: int
+    _state: int
+    spent = False  # of a join: what it brought has been merged
+
+    def _set_state(self, value: int) -> None:
+        if value != self._state:
+            if value == TaskState.CANCELLED:
+                self.workflow.top_workflow.track.left = True
+            self.last_state_change = moment()
+            self._state = value
+            if value == TaskState.COMPLETED and isinstance(self.task_spec, UnstructuredJoin):
+                self._spend_others()
+        self.workflow.top_workflow.track.note(self)
+
+    def _spend_others(self) -> None:
+        for task in self.workflow.tasks.values():
+            if task.task_spec is self.task_spec and task is not self and task.has_state(_OVER):
+                task.spent = True
+                self.workflow.top_workflow.track.touched[task.id] = task
+
+    def _add_child(self, task_spec: Any, state: int = TaskState.MAYBE) -> Any:
+        task = super()._add_child(task_spec, state)
+        self.workflow.top_workflow.track.note(task)
+        return task
+
+    def _inherit_data(self) -> None:
+        track = self.workflow.top_workflow.track
+        if track.recording:
+            track.changed[self.id] = self
+        parent, mine = self.parent, self.data
+        shared = shared_output(parent)
+        for name, value in parent.data.items():
+            if name == shared:
+                mine[name] = value
+            elif name in mine:
+                DeepMerge.merge(mine, {name: value})
+            else:
+                mine[name] = value.copy() if type(value) in (dict, list, set) else value
+
+    def is_descendant_of(self, task: Any) -> bool:
+        ancestor = self.parent
+        while ancestor is not None and ancestor is not task:
+            ancestor = ancestor.parent
+        return ancestor is not None
+
+    def find_ancestor(self, spec_name: str) -> Any:
+        ancestor = self.parent
+        while ancestor is not None and ancestor.task_spec.name != spec_name:
+            ancestor = ancestor.parent
+        return ancestor
+
+    def __iter__(self) -> Iterator[Any]:
+        return _walk(self, _ANY)
+
+
+def shared_output(task: Any) -> str | None:
+    """Return the name of the list in which a loop collects its results, or None.
+
+    It grows with every instance, so the instances share it: a copy for each would be quadratic.
+    """
+    spec = task.task_spec if task is not None else None
+    if isinstance(spec, MultiInstanceTask) and spec.data_output is not None:
+        return str(spec.data_output.bpmn_id)
+    return None
+
+
+class _Tasks(dict):  # type: ignore[type-arg]
+    """The tasks of a workflow by their id. What is put in becomes a `Task` as above."""
+
+    def __init__(self, track: Track) -> None:
+        super().__init__()
+        self.track = track
+
+    def __setitem__(self, name: UUID, task: Any) -> None:
+        task.__class__ = Task  # SpiffWorkflow makes its own, and registers it here first
+        self.track.count += 1
+        task.position = self.track.count
+        super().__setitem__(name, task)
+
+
+class _Tracked:
+    """What a process and its subprocesses have in common."""
+
+    waiting: dict[UUID, Task]
+    task_tree: Any
+    top_workflow: Any
+
+    @property
+    def tasks(self) -> _Tasks:
+        return self._tasks
+
+    @tasks.setter
+    def tasks(self, _: Any) -> None:
+        self.waiting = {}
+        self._tasks = _Tasks(self.top_workflow.track)
+
+    def get_tasks_iterator(
+        self,
+        first_task: Any = None,
+        end_at_spec: str | None = None,
+        skip_subprocesses: bool = False,
+        task_filter: Any = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        options.pop("max_depth", None)  # there is none
+        chosen = task_filter or BpmnTaskFilter(**options)
+        return _walk(first_task or self.task_tree, chosen, end_at_spec, skip_subprocesses)
+
+    def update_waiting_tasks(self) -> None:
+        for task in list(self.waiting.values()):
+            if task._state == TaskState.WAITING and not _is_later(task):
+                task.task_spec._update(task)
+
+    def _remove_task(self, name: UUID) -> None:
+        task = self._tasks[name]
+        for child in list(task._children):
+            self._remove_task(child)
+        task.parent._children.remove(name)
+        self._let_go(task)
+        self._task_removed_notify(task)  # type: ignore[attr-defined]
+
+    def _let_go(self, task: Any) -> None:
+        del self._tasks[task.id]
+        if not task.has_state(TaskState.FINISHED_MASK):
+            self.top_workflow.track.left = True
+            task._state = TaskState.CANCELLED  # somebody may still hold it
+        self.top_workflow.event_manager.remove_task(task)
+        self.top_workflow.track.drop(task)
+
+
+class Subprocess(_Tracked, BpmnSubWorkflow):  # type: ignore[misc]
+    pass
+
+
+class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
+    def __init__(self, spec: Any, subprocess_specs: Any, **options: Any) -> None:
+        self.track = Track()
+        super().__init__(spec, subprocess_specs, **options)
+
+    def create_subprocess(self, my_task: Any, spec_name: str) -> Subprocess:
+        subprocess = Subprocess(
+            self.subprocess_specs[spec_name], parent_task_id=my_task.id, top_workflow=self
+        )
+        self.subprocesses[my_task.id] = subprocess
+        return subprocess
+
+    def delete_subprocess(self, my_task: Any) -> list[Any]:
+        subprocess = self.subprocesses.pop(my_task.id)
+        if self.track.recording:
+            self.track.closed.add(my_task.id)
+        tasks = list(subprocess.tasks.values())
+        for task in list(tasks):
+            if task.id in self.subprocesses:
+                tasks += self.delete_subprocess(task)
+            subprocess._let_go(task)
+        return tasks
+
+    def do_engine_steps(
+        self, will_complete_task: Any = None, did_complete_task: Callable[[Any], None] | None = None
+    ) -> None:
+        ready = self.track.ready
+        while ready:
+            for task in list(ready.values()):
+                if task._state == TaskState.READY and task.id in ready:
+                    task.run()
+                    if did_complete_task is not None:
+                        did_complete_task(task)
+        self.refresh_timers()
+
+    def refresh_timers(self) -> None:
+        for task in list(self.event_manager.tasks.values()):
+            if isinstance(task.task_spec.event_definition, _TIMED) and not _is_later(task):
+                task.task_spec._update(task)
+
+    def prune(self) -> None:
+        """Take out the finished tasks that nothing asks for any more.
+
+        What asks for a finished task: its children, until they have its data; a join, until it
+        has merged what each branch brought; a loop, until it has merged an instance's result; the
+        end of an activity with boundary events. A chain of finished tasks becomes its last one.
+        """
+        touched, self.track.touched = self.track.touched, {}
+        work = []
+        for task in touched.values():
+            work += [task.parent, task]
+            if isinstance(task.task_spec, LoopTask):
+                _shorten(task.internal_data)
+        while work:
+            task = work.pop()
+            if task is None or not task.has_state(_OVER) or task.id not in task.workflow.tasks:
+                continue
+            if task.id in self.subprocesses:
+                self.delete_subprocess(task)
+            parent = task.parent
+            children = task.children
+            if parent is None:
+                if task.data and all(child._state == TaskState.COMPLETED for child in children):
+                    task.data = {}
+                    self.track.note(task)
+            elif _is_done_with(task, parent, children):
+                work += [parent, *children]
+                self._take_out(task, parent, children)
+        self.track.touched.clear()
+
+    def _take_out(self, task: Any, parent: Any, children: list[Any]) -> None:
+        place = parent._children.index(task.id)
+        parent._children[place : place + 1] = task._children
+        for child in children:
+            child._parent = parent.id
+            child.position = task.position
+            self.track.note(child)
+        task.workflow._let_go(task)
+
+
+def timer_due(task: Any) -> float | None:
+    """Return when an event's timer fires, in seconds since 1970; None where it has none (yet).
+
+    Raise ValueError or OverflowError for a moment that no calendar has.
+    """
+    value = task.internal_data.get("event_value")
+    if isinstance(value, dict):
+        value = value["next"] if value["cycles"] else None
+    return _due(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=10_000)
+def _due(text: str) -> float | None:
+    when = TimerEventDefinition.parse_time_or_duration(text)
+    return when.timestamp() + _AFTER_SECONDS if isinstance(when, datetime.datetime) else None
+
+
+def _is_later(task: Any) -> bool:
+    due = timer_due(task)
+    return due is not None and due > moment()
+
+
+def _shorten(internal: dict[str, Any]) -> None:
+    """Keep the places that a sequential loop has before it as a range."""
+    remaining = internal.get("remaining")
+    if type(remaining) is list and remaining and type(remaining[0]) is int:
+        places = range(remaining[0], remaining[0] + len(remaining))
+        if remaining == list(places):
+            internal["remaining"] = places
+
+
+def _is_done_with(task: Any, parent: Any, children: list[Any]) -> bool:
+    if task is task.workflow.last_task:
+        return False
+    if isinstance(parent.task_spec, LoopTask) and parent._state == TaskState.STARTED:
+        merged = parent.internal_data.get("merged", ())
+        return not children and task._state == TaskState.COMPLETED and str(task.id) in merged
+    if not parent.has_state(_OVER) or len(children) > 1:
+        return False
+    if isinstance(task.task_spec, UnstructuredJoin) and not children and not task.spent:
+        return False
+    if children and not (
+        children[0]._state == TaskState.COMPLETED and task._state == TaskState.COMPLETED
+    ):
+        return False
+    return not any(_is_open(each) for each in (task, parent))
+
+
+def _is_open(task: Any) -> bool:
+    """Tell whether an activity with other events beside it has not come to its end."""
+    if not isinstance(task.task_spec, (BoundaryEventSplit, StartEventSplit)):
+        return False
+    # Not that of a later round, which has begun below.
+    inside = (each for child in task.children for each in _walk(child, _ANY, task.task_spec.name))
+    return any(
+        isinstance(each.task_spec, Join)
+        and each.task_spec.split_task == task.task_spec.name
+        and not each.has_state(TaskState.FINISHED_MASK)
+        for each in inside
+    )
+
+
+def _walk(
+    first: Any, chosen: Any, end_at_spec: str | None = None, skip_subprocesses: bool = False
+) -> Iterator[Any]:
+    """Give the tasks from `first` on that are chosen, depth first, as SpiffWorkflow does."""
+    least = TaskState.COMPLETED
+    if chosen.state & TaskState.PREDICTED_MASK:
+        least = TaskState.MAYBE
+    elif chosen.state & TaskState.DEFINITE_MASK:
+        least = TaskState.FUTURE
+    subprocesses = {} if skip_subprocesses else first.workflow.top_workflow.subprocesses
+    stack = [first]
+    while stack:
+        task = stack.pop()
+        subprocess = subprocesses.get(task.id)
+        if (task._state >= least or subprocess) and task.task_spec.name != end_at_spec:
+            stack += reversed(task.children)
+            if subprocess is not None:
+                stack.append(subprocess.task_tree)
+        if chosen.matches(task):
+            yield task
