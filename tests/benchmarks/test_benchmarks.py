@@ -13,5 +13,16 @@ def test_the_benchmarks_run_on_small_numbers_and_report_every_target(root, tmp_p
         env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     rows = json.loads(results.read_text("utf-8"))
-    assert len([row for row in rows if "met" in row]) == 15
+    assert len([row for row in rows if "met" in row]) == 13
     assert {type(row["met"]) for row in rows if "met" in row} == {bool}
+
+
+def test_the_benchmarks_of_the_engine_run_on_small_numbers(root, tmp_path):
+    results = tmp_path / "results.json"
+    subprocess.run(
+        [sys.executable, "benchmarks/engine.py", "--quick", "--json", results],
+        cwd=root, check=True, timeout=240, stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    rows = json.loads(results.read_text("utf-8"))
+    assert len([row for row in rows if "met" in row]) == 17
