@@ -106,7 +106,7 @@ class Case:
         with given(now, new_id):
             workflow = Workflow(process.spec, process.subprocesses)
             workflow.task_tree.data.update(first)
-            for task in workflow.get_tasks(state=TaskState.READY):
+            for task in workflow.track.ready.values():
                 task.data.update(_copied(data))
             return cls(case_id, process, workflow, new_id)
 

@@ -198,6 +198,9 @@ class _Tracked:
         chosen = task_filter or BpmnTaskFilter(**options)
         return _walk(first_task or self.task_tree, chosen, end_at_spec, skip_subprocesses)
 
+    def collect_log_extras(self, dct: Any = None) -> dict[str, Any]:
+        return dict(dct or {})  # SpiffWorkflow lists all tasks here, for messages nobody reads
+
     def update_waiting_tasks(self) -> None:
         for task in list(self.waiting.values()):
             if task._state == TaskState.WAITING and not _is_later(task):
@@ -272,24 +275,27 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
         end of an activity with boundary events. A chain of finished tasks becomes its last one.
         """
         touched, self.track.touched = self.track.touched, {}
+        if self.completed:
+            return  # all of it goes
         work = []
         for task in touched.values():
-            work += [task.parent, task]
-            if isinstance(task.task_spec, LoopTask):
+            if task._state & _OVER:
+                work += [task.parent, task]
+            elif task.internal_data and isinstance(task.task_spec, LoopTask):
                 _shorten(task.internal_data)
         while work:
             task = work.pop()
-            if task is None or not task.has_state(_OVER) or task.id not in task.workflow.tasks:
+            if task is None or not task._state & _OVER or task.id not in task.workflow.tasks:
                 continue
             if task.id in self.subprocesses:
                 self.delete_subprocess(task)
             parent = task.parent
-            children = task.children
             if parent is None:
-                if task.data and all(child._state == TaskState.COMPLETED for child in children):
+                if task.data and all(each._state == TaskState.COMPLETED for each in task.children):
                     task.data = {}
                     self.track.note(task)
-            elif _is_done_with(task, parent, children):
+            elif _is_done_with(task, parent):
+                children = task.children
                 work += [parent, *children]
                 self._take_out(task, parent, children)
         self.track.touched.clear()
@@ -335,21 +341,21 @@ def _shorten(internal: dict[str, Any]) -> None:
             internal["remaining"] = places
 
 
-def _is_done_with(task: Any, parent: Any, children: list[Any]) -> bool:
-    if task is task.workflow.last_task:
+def _is_done_with(task: Any, parent: Any) -> bool:
+    if task is task.workflow.last_task or len(task._children) > 1:
         return False
-    if isinstance(parent.task_spec, LoopTask) and parent._state == TaskState.STARTED:
+    completed = task._state == TaskState.COMPLETED
+    if parent._state == TaskState.STARTED and isinstance(parent.task_spec, LoopTask):
         merged = parent.internal_data.get("merged", ())
-        return not children and task._state == TaskState.COMPLETED and str(task.id) in merged
-    if not parent.has_state(_OVER) or len(children) > 1:
+        return completed and not task._children and str(task.id) in merged
+    if not parent._state & _OVER:
         return False
-    if isinstance(task.task_spec, UnstructuredJoin) and not children and not task.spent:
+    if not task._children:
+        if isinstance(task.task_spec, UnstructuredJoin) and not task.spent:
+            return False
+    elif not completed or task.children[0]._state != TaskState.COMPLETED:
         return False
-    if children and not (
-        children[0]._state == TaskState.COMPLETED and task._state == TaskState.COMPLETED
-    ):
-        return False
-    return not any(_is_open(each) for each in (task, parent))
+    return not _is_open(task) and not _is_open(parent)
 
 
 def _is_open(task: Any) -> bool:

@@ -859,5 +859,6 @@ def test_command_names_the_file_whose_settings_of_a_connector_are_none(
     done = engine_command("run", bpmn(*SIMPLE), "--config", path)
     assert done.returncode == 2
     assert done.stderr == (
-        f"configuration file '{path}', environment 'test': 'twilio' must be a mapping of its settings.\n"
+        f"configuration file '{path}', environment 'test': 'twilio' must be a mapping of its "
+        "settings.\n"
     )
