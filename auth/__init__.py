@@ -11,18 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from connector_runtime import errors
-from connector_runtime.connection import Call
-from connector_runtime.http import Explanation, Service, is_secure
+from connector_runtime import Call, Explanation, Service, errors, is_secure
 
 _HINTS: dict[str, Any] = json.loads(pkgutil.get_data(__name__, "hints.json") or b"")
 
 
 def connect(settings: Mapping[str, Any]) -> Service:
-    """Describe the service that these settings lead to. Raise InvalidConfiguration; no I/O.
-
-    The Account SID is the user name unless an API key is given; it stays in the path either way.
-    """
+    """Describe the service that these settings lead to. Raise InvalidConfiguration; no I/O."""
     base_url = settings["apiBaseUrl"]
     if not is_secure(base_url):
         raise errors.InvalidConfiguration(
@@ -32,7 +27,6 @@ def connect(settings: Mapping[str, Any]) -> Service:
     return Service(
         name="Twilio",
         base_url=base_url,
-        credentials=(settings.get("apiKeySid", settings["accountId"]), settings["authToken"]),
         explain=explain,
         request_id_header="Twilio-Request-Id",
         unknown_hint=_HINTS["outcome_unknown"],

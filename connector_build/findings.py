@@ -20,6 +20,7 @@ RULES = {
     "json-duplicate-key": "error",
     "manifest": "error",
     "manifest-schema-copy": "error",
+    "authentication": "error",
     "name-twice": "error",
     "global-unknown": "error",
     "global-input": "error",

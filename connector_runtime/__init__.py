@@ -1,8 +1,26 @@
-"""Runs connectors: load a package, connect it to an environment, run its actions."""
+"""Runs connectors: load a package, connect it to an environment, run its actions.
 
-from .connection import Call, Connection, Connector
+What is named here is public: for hosts `load` and what it leads to, for connectors `Call`,
+`Service`, `Explanation`, `is_secure` and the errors. All else may change with any version.
+"""
+
+from . import errors
+from .connection import Action, Call, Connection, Connector
 from .errors import ConnectorError
+from .http import Explanation, Service, is_secure
 from .loading import load
 from .version import VERSION
 
-__all__ = ["VERSION", "Call", "Connection", "Connector", "ConnectorError", "load"]
+__all__ = [
+    "VERSION",
+    "Action",
+    "Call",
+    "Connection",
+    "Connector",
+    "ConnectorError",
+    "Explanation",
+    "Service",
+    "errors",
+    "is_secure",
+    "load",
+]

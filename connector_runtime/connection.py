@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
 
-from . import errors
+from . import authentication, errors
 from .http import Http, Service
 from .schema import Schema, place
 from .settings import check, merge
@@ -45,7 +45,10 @@ class Handler(Protocol):
 
 
 class Auth(Protocol):
-    """A connector's `auth` package. `connect` does no I/O; `check` yields name, verdict, detail."""
+    """A connector's `auth` package. `connect` does no I/O; `check` yields name, verdict, detail.
+
+    `connect` is given all settings but the secrets: the runtime signs in.
+    """
 
     connect: Callable[[Mapping[str, Any]], Service]
     check: Callable[[Call], Iterable[tuple[str, bool, str]]]
@@ -116,9 +119,21 @@ class Call:
         """Return the decoded answer to a GET; `path` may be a URL of the same service."""
         return self._request("GET", path, params=params)
 
-    def post(self, path: str, form: Mapping[str, str]) -> Any:
-        """Return the decoded answer to a POST of form fields."""
-        return self._request("POST", path, form=form)
+    def post(self, path: str, form: Mapping[str, str] | None = None, *, json: Any = None) -> Any:
+        """Return the decoded answer to a POST of form fields, or of a document as JSON."""
+        return self._request("POST", path, form=form, document=json)
+
+    def put(self, path: str, form: Mapping[str, str] | None = None, *, json: Any = None) -> Any:
+        """Return the decoded answer to a PUT; None for one without content (HTTP 204)."""
+        return self._request("PUT", path, form=form, document=json)
+
+    def patch(self, path: str, form: Mapping[str, str] | None = None, *, json: Any = None) -> Any:
+        """Return the decoded answer to a PATCH; None for one without content (HTTP 204)."""
+        return self._request("PATCH", path, form=form, document=json)
+
+    def delete(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Return the decoded answer to a DELETE; None for one without content (HTTP 204)."""
+        return self._request("DELETE", path, params=params)
 
     def unreadable(self, why: str) -> errors.ConnectorError:
         """Make the error for an answer that came and can't be used; `why` ends its sentence."""
@@ -169,7 +184,11 @@ class Connector:
         Raise InvalidConfiguration with every fault found.
         """
         checked = check(settings, self._settings)
-        return Connection(self, checked, Http(self._auth.connect(checked)), self._auth)
+        secret = {entry["name"] for entry in self.manifest["parameters"] if entry["secret"]}
+        public = {name: value for name, value in checked.items() if name not in secret}
+        credentials = authentication.headers(self.manifest["authentication"], checked)
+        http = Http(self._auth.connect(public), credentials)
+        return Connection(self, public, http, self._auth)
 
     @_without_locals
     def run(
@@ -189,15 +208,13 @@ class Connection:
     def __init__(
         self, connector: Connector, settings: dict[str, Any], http: Http, auth: Auth
     ) -> None:
-        parameters = connector.manifest["parameters"]
-        secret = {entry["name"] for entry in parameters if entry["secret"]}
         self.connector = connector
         self._globals = {
             entry["name"]: settings[entry["name"]]
-            for entry in parameters
+            for entry in connector.manifest["parameters"]
             if entry["global"] and entry["name"] in settings
         }
-        self._settings = {name: value for name, value in settings.items() if name not in secret}
+        self._settings = settings
         self._http = http
         self._auth = auth
 
@@ -265,13 +282,15 @@ class Connection:
                 next(iter(outcome), None)
         except _Recorded as recorded:
             request = recorded.request
-            headers = {**request.headers, "Authorization": "(hidden)"}
-            return {
+            shown = {
                 "method": request.method,
                 "url": request.origin + request.target,
-                "headers": headers,
+                "headers": {**request.headers, **self._http.hidden},
                 "form": recorded.form,
             }
+            if recorded.document is not None:
+                shown["json"] = recorded.document
+            return shown
         raise RuntimeError(f"{name} makes no request")
 
     def _checked_input(self, action: Action, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -332,9 +351,10 @@ def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
 class _Recorded(BaseException):
     """Carries the request of a preview out of the handler, past any `except Exception`."""
 
-    def __init__(self, request: Request, form: Any) -> None:
+    def __init__(self, request: Request, form: Any, document: Any) -> None:
         self.request = request
         self.form = form
+        self.document = document
 
 
 class _Recorder:
@@ -351,9 +371,11 @@ class _Recorder:
         path: str,
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
+        document: Any = None,
         most_bytes: int = 0,
     ) -> NoReturn:
-        raise _Recorded(self._http.prepare(method, path, params, form), form)
+        request = self._http.prepare(method, path, params, form, document)
+        raise _Recorded(request, form, document)
 
     def unreadable(
         self, action: str, repeatable: bool, why: str, **details: Any

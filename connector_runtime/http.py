@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 import logging
 import random
 import re
@@ -21,6 +21,7 @@ log = logging.getLogger("connector_runtime")
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
+_MAY_BE_EMPTY = {"PUT", "PATCH", "DELETE"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -30,6 +31,11 @@ class Explanation(NamedTuple):
     code: str | None = None
     meaning: str | None = None
     hint: str | None = None
+
+
+def no_explanation(method: str, status: int, body: Any) -> Explanation:
+    """Explain nothing: the HTTP status says enough."""
+    return Explanation()
 
 
 class Service(NamedTuple):
@@ -43,22 +49,26 @@ class Service(NamedTuple):
 
     name: str
     base_url: str
-    credentials: tuple[str, str]
-    explain: Callable[[str, int, Any], Explanation]
-    request_id_header: str
-    unknown_hint: str
-    connect_seconds: float
-    timeout_seconds: float
-    max_attempts: int
-
-    def __repr__(self) -> str:  # the credentials must never show in a traceback or a log
-        return f"<Service {self.name} at {self.base_url}>"
+    explain: Callable[[str, int, Any], Explanation] = no_explanation
+    request_id_header: str = "X-Request-Id"
+    unknown_hint: str = "It may have been done, so it was not repeated. Look before you try again."
+    connect_seconds: float = 10
+    timeout_seconds: float = 35
+    max_attempts: int = 5
 
 
 class Http:
-    """A service's connections, shared by threads, kept alive until `close`."""
+    """A service's connections, shared by threads, kept alive until `close`.
 
-    def __init__(self, service: Service) -> None:
+    `credentials` are the headers that sign in: see `authentication.headers`.
+    """
+
+    def __init__(self, service: Service, credentials: Mapping[str, str]) -> None:
+        if not is_secure(service.base_url):
+            raise errors.InvalidConfiguration(
+                f"configuration: the address of {service.name} must begin with https://; http:// "
+                "is only for loopback addresses."
+            )
         self._service = service
         parts = urlsplit(service.base_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -66,13 +76,12 @@ class Http:
             [self._origin], service.connect_seconds, service.timeout_seconds
         )
         self._closed = threading.Event()
-        user, password = service.credentials
-        token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+        self.hidden = dict.fromkeys(credentials, "(hidden)")  # the headers as they may be shown
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
             "User-Agent": "connector-runtime",
-            "Authorization": f"Basic {token}",
+            **credentials,
         }
 
     def __repr__(self) -> str:  # the headers hold the credentials
@@ -88,8 +97,12 @@ class Http:
         path: str,
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
+        document: Any = None,
     ) -> Request:
-        """Build a request, of which `path` may be anything that stays with this service."""
+        """Build a request, of which `path` may be anything that stays with this service.
+
+        Its body is the fields of a form, or a document that is sent as JSON.
+        """
         url = urlsplit(urljoin(self._service.base_url, path))
         if f"{url.scheme}://{url.netloc}" != self._origin:
             raise errors.InvalidAnswer(
@@ -97,14 +110,18 @@ class Http:
             )
         query = "&".join(filter(None, (url.query, urlencode(params) if params else "")))
         headers = self._headers
-        body = None
+        body, kind = None, ""
         if form is not None:
-            body = urlencode(form).encode("ascii")
-            headers = {
-                **headers,
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Content-Length": str(len(body)),
-            }
+            body, kind = urlencode(form).encode("ascii"), "application/x-www-form-urlencoded"
+        elif document is not None:
+            text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+            body, kind = text.encode("utf-8"), "application/json"
+        elif method in ("POST", "PUT", "PATCH"):
+            body = b""
+        if body is not None:
+            headers = {**headers, "Content-Length": str(len(body))}
+        if kind:
+            headers["Content-Type"] = kind
         target = f"{url.path or '/'}?{query}" if query else url.path or "/"
         return Request(method, self._origin, target, headers, body)
 
@@ -116,14 +133,17 @@ class Http:
         path: str,
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
+        document: Any = None,
         most_bytes: int = MIB,
     ) -> tuple[Any, Callable[[bool], None]]:
         """Make the request, again where that does no harm, and return the decoded JSON answer.
 
+        The answer to a PUT, PATCH or DELETE may have no content (HTTP 204): it is None.
+
         The second value releases the connection: see `transport.Answer`. What may be repeated is
         exactly what is raised as `retryable`.
         """
-        request = self.prepare(method, path, params, form)
+        request = self.prepare(method, path, params, form, document)
         attempt, waited = 1, 0.0
         while True:
             if self._closed.is_set():
@@ -163,7 +183,8 @@ class Http:
             log.debug("%s attempt %d: %s (%s)", action, attempt, outcome.reason, outcome.detail)
             return self._unanswered(outcome, action, repeatable, request_id)
         status = outcome.status
-        is_json, body = _decoded(outcome.content)
+        empty = status == 204 and request.method in _MAY_BE_EMPTY
+        is_json, body = (True, None) if empty else _decoded(outcome.content)
         if 200 <= status < 300 and is_json:
             return body, outcome.release
         # After a 5xx, what the request was really answered may follow.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import installed
+from . import authentication, installed
 from .connection import Action, Connector
 from .errors import InvalidPackage
 from .schema import Schema
@@ -138,6 +138,7 @@ def _manifest(read: Reader) -> dict[str, Any]:
         for listing in (names, settings)
         for name in sorted({name for name in listing if listing.count(name) > 1})
     ]
+    problems += authentication.problems(manifest)
     if WRITTEN_FOR in settings:
         problems.append(f"'{WRITTEN_FOR}' is the runtime's own setting: give it another name")
     problems += [

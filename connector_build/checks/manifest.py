@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from connector_runtime import archive
+from connector_runtime import archive, authentication
 from connector_runtime.schema import Schema
 from connector_runtime.settings import WRITTEN_FOR
 
@@ -17,6 +17,7 @@ from .tree import Tree
 # What the texts of connector.json that have a pattern must be, in words.
 _WORD = "lower-case letters and digits, a letter first, with _ between words"
 FORMS = {
+    "header": "a header's name: letters, digits and hyphens, such as X-Api-Key",
     "guid": "a GUID in lower case, such as 01234567-89ab-4cde-8f01-23456789abcd",
     "name": f"{_WORD}, as in weather",
     "parameters.name": "letters, digits and _, a letter first, as in accountId",
@@ -47,6 +48,9 @@ def check(tree: Tree) -> Iterator[Finding]:
         yield fault("manifest-schema-copy", "schemas/manifest.json", "", message)
     if problems:
         return
+    for problem in authentication.problems(tree.manifest):
+        place, what = problem[1:].split("' ", 1)
+        yield fault("authentication", name, place, f"it {what}")
     settings = [*tree.manifest["parameters"], *tree.manifest["options"]]
     for entries in (settings, tree.manifest["actions"]):
         names = [entry["name"] for entry in entries]

@@ -36,8 +36,18 @@ FAULTS = {
     "manifest-schema-copy: differs": (
         "schemas/manifest.json", "", append("schemas/manifest.json", b"\n"),
     ),
+    "authentication: secret that is none": (
+        "connector.json", "authentication.secret", manifest("authentication.secret", "accountId"),
+    ),
+    "authentication: no header": (
+        "connector.json", "authentication.header",
+        manifest("authentication", {"type": "apiKey", "secret": "authToken"}),
+    ),
+    "name-twice: the runtime's own": (
+        "connector.json", "connectorVersion", manifest("options.3.name", "connectorVersion"),
+    ),
     "name-twice: parameter and option": (
-        "connector.json", "from", manifest("options.1.name", "from"),
+        "connector.json", "from", manifest("options.3.name", "from"),
     ),
     "name-twice: actions": (
         "connector.json", "send_sms",

@@ -75,7 +75,7 @@ SECRET_NAMES += ("authKey", "signingKey", "encryption_key", "masterKey")
 
 FAULTS = {
     "secret-plain: not kept secret": (
-        "connector.json", "authToken", manifest("parameters.3.secret", False),
+        "connector.json", "voiceToken", manifest("parameters.1.name", "voiceToken"),
     ),
     **{
         f"secret-plain: {name} as {way}": (
@@ -88,7 +88,7 @@ FAULTS = {
         LISTED, "messages[0].apiKey", schema(LISTED, f"{MESSAGE}.properties.apiKey", NAME_FIELD),
     ),
     **{
-        f"secret-plain: {name}": ("connector.json", name, manifest("options.1.name", name))
+        f"secret-plain: {name}": ("connector.json", name, manifest("options.3.name", name))
         for name in SECRET_NAMES[:1]
     },
     "credential: account SID": (PLANTED, "line 2", code(f"# {CREDENTIALS['account SID']}")),
