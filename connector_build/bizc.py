@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from connector_runtime import errors
+
 from .findings import Finding, fault
 from .package import text_bytes
 
@@ -305,6 +307,7 @@ def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -
         "displayName": manifest["displayName"],
         "version": manifest["version"],
         "settings": _settings(manifest),
+        "codes": codes(),
         "actions": {
             dash_case(action["name"]): {
                 "name": action["name"],
@@ -319,6 +322,13 @@ def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -
         },
         "hints": _json(root / manifest["auth"] / "hints.json"),
     }
+
+
+def codes() -> list[str]:
+    """Return every error code that an action can answer with: processes decide by them."""
+    # An engine alone meets the fault of a package; a defect has no class of its own here.
+    kinds = {kind.code for kind in errors.kinds()} - {errors.InvalidPackage.code}
+    return sorted({*kinds, "CONNECTOR_ERROR"})
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 
-from connector_runtime import archive
-from connector_runtime.errors import InvalidPackage
+from connector_runtime import archive, environments
+from connector_runtime.errors import InvalidConfiguration, InvalidPackage
 
-from . import checks, contract, making, package, signing
+from . import bizc as bizc_target
+from . import bizc_contract, bizc_try, checks, contract, making, package, signing
 from .findings import Finding, fault
 from .making import Refused, step
+from .targets import BIZC
 
 FILE = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -62,17 +64,49 @@ def cli(
     files = package.contents(root)
     step("collect", f"{len(files)} files, {sum(map(len, files.values())):,} bytes")
     if against:
-        _refuse_small_step(against, files)
+        _refuse_small_step(root, against)
     making.show(root, making.make(root, files, key, output or root / "dist"))
 
 
 @cli.command()
 @click.option("--output", type=FOLDER, help="Where to: dist/ unless it is given.")
+@click.option("--try", "action", metavar="ACTION", help="Run it as Bizagi would; build nothing.")
+@click.option("--input", "given", metavar="JSON", help="With --try: its input; - reads stdin.")
+@click.option("--config", type=FILE, help="With --try: the YAML file with the settings.")
+@click.option("--environment", metavar="NAME", help="With --try: which of the file's to use.")
 @click.pass_obj
-def bizc(root: Path, output: Path | None) -> None:
-    """Check, collect, write and verify the package that Bizagi Studio installs (.bizc)."""
-    _refuse_errors(checks.check(root))
-    making.show(root, making.make_bizc(root, output or root / "dist"))
+def bizc(
+    root: Path,
+    output: Path | None,
+    action: str | None,
+    given: str | None,
+    config: Path | None,
+    environment: str | None,
+) -> None:
+    """Check, collect, write and verify the package that Bizagi Studio installs (.bizc).
+
+    --try ACTION (or authenticator) unpacks the package, starts a host as Bizagi has it, makes the
+    call, and prints the envelope. Exit status: 0 success, 1 failure.
+    """
+    if action is None:
+        if given or config or environment:
+            raise click.UsageError("--input, --config and --environment belong to --try.")
+        _refuse_errors(checks.check(root))
+        making.show(root, making.make_bizc(root, output or root / "dist"))
+        return
+    try:
+        text = sys.stdin.read() if given == "-" else given or "{}"
+        inputs = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--input must be JSON ({error}).") from None
+    try:
+        settings = environments.read(config, environment) if config else {}
+    except InvalidConfiguration as error:
+        raise click.UsageError(str(error)) from None
+    envelope = bizc_try.attempt(root, action, inputs, settings)
+    click.echo(json.dumps(envelope, indent=2, ensure_ascii=False))
+    if not envelope["success"]:
+        sys.exit(1)
 
 
 @cli.command()
@@ -106,7 +140,7 @@ def diff(root: Path, old: Path, new: Path | None, form: str) -> None:
     Says whether the changes ask for a major, minor or patch version, with every reason. The exit
     status is 0 whatever it says; to refuse a version that is too small, build with --against.
     """
-    verdict = _compare(_read(old), _read(new or root))
+    verdict = _compare(root, old, new or root)
     if form == "json":
         listed = [change._asdict() for change in verdict["changes"]]
         click.echo(json.dumps({**verdict, "changes": listed}, indent=2, ensure_ascii=False))
@@ -152,8 +186,8 @@ def _refuse_errors(findings: list[Finding]) -> None:
     step("check", f"no error, {len(findings)} warnings and pieces of advice")
 
 
-def _refuse_small_step(against: Path, files: Mapping[str, bytes]) -> None:
-    verdict = _compare(_read(against), files)
+def _refuse_small_step(root: Path, against: Path) -> None:
+    verdict = _compare(root, against, root)
     if not verdict["enough"]:
         for change in verdict["changes"]:
             click.echo(str(change), err=True)
@@ -167,37 +201,71 @@ def _refuse_small_step(against: Path, files: Mapping[str, bytes]) -> None:
 def _version_step(against: Path, root: Path) -> list[Finding]:
     """Report a version that is too small for what changed since a released package."""
     try:
-        files = package.contents(root)
+        package.contents(root)
     except (OSError, ValueError, KeyError):
         return []  # what is missing or can't be read has a finding of its own
-    verdict = _compare(_read(against), files)
+    verdict = _compare(root, against, root)
     if verdict["enough"]:
         return []
     message = f"{verdict['level']} changes since {verdict['old']}: make it {verdict['least']}"
     return [fault("version-step", "connector.json", "version", message)]
 
 
-def _compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, Any]:
+def _compare(root: Path, old: Path, new: Path) -> dict[str, Any]:
+    """Compare two packages, or source trees; a .bizc that is, or lies beside, either of them too.
+
+    Raise Refused where there is nothing to compare.
+    """
     try:
-        changes = contract.compare(old, new)
-        before, after = contract.version(old), contract.version(new)
+        before, after = _packages(old), _packages(new)
+        kinds = [kind for kind in before if kind in after]
+        if not kinds:
+            raise Refused(f"{old}: it is no package of the kind that {new} is.")
+        changes = [] if "zip" not in kinds else contract.compare(before["zip"], after["zip"])
+        if "bizc" in kinds:
+            pair = before["bizc"], after["bizc"]
+            found = [*bizc_contract.compare(*pair), *bizc_contract.behaviour(root, *pair)]
+            changes += [change._replace(place=f".bizc {change.place}") for change in found]
+        was, now = _version(before, kinds[0]), _version(after, kinds[0])
     except (InvalidPackage, ValueError) as error:
         raise Refused(str(error)) from error
     level = contract.level(changes)
     return {
         "level": level,
-        "old": before,
-        "new": after,
-        "least": contract.least(before, level),
-        "enough": contract.is_enough(before, after, level),
-        "changes": changes,
+        "old": was,
+        "new": now,
+        "least": contract.least(was, level),
+        "enough": contract.is_enough(was, now, level),
+        "changes": sorted(changes, key=lambda change: -contract.LEVELS.index(change.level)),
     }
+
+
+def _packages(path: Path) -> dict[str, Mapping[str, bytes]]:
+    """Return the files of the packages at a path, as "zip" and "bizc"; a tree's are made."""
+    if path.is_dir():
+        found: dict[str, Mapping[str, bytes]] = {"zip": _read(path)}
+        if BIZC.has_sources(path):
+            found["bizc"] = bizc_target.contents(path)
+        return found
+    found = {}
+    zipped, other = path, path.with_suffix(".bizc")
+    if path.suffix == ".bizc":
+        zipped, other = path.with_suffix(".zip"), path
+    if zipped == path or zipped.is_file():
+        found["zip"] = _read(zipped)
+    if other.is_file():
+        found["bizc"] = bizc_contract.read(other)
+    return found
+
+
+def _version(packages: Mapping[str, Mapping[str, bytes]], kind: str) -> str:
+    if kind == "zip":
+        return contract.version(packages["zip"])
+    return bizc_contract.version(packages["bizc"])
 
 
 def _read(path: Path) -> dict[str, bytes]:
     try:
         return contract.read(path)
-    except InvalidPackage as error:
-        raise Refused(str(error)) from error
     except (KeyError, ValueError) as error:
         raise Refused(f"{path}: pyproject.toml can't be read ({error}).") from error
