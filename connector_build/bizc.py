@@ -294,10 +294,9 @@ def kind_of(field: Mapping[str, Any]) -> str:
 
 def _is_date(example: Any) -> bool:
     try:
-        email.utils.parsedate_to_datetime(example)
+        return isinstance(example, str) and bool(email.utils.parsedate_to_datetime(example))
     except (TypeError, ValueError):
         return False
-    return True
 
 
 def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,14 +226,19 @@ def test_what_comes_unasked_is_no_answer_to_the_next_request(play):
     assert asked[0]["connection"] != asked[1]["connection"]
 
 
-@pytest.mark.parametrize("answer", [{"page": {"messages": []}}, {"status": 404}])
-def test_connections_end_with_the_call(bizc, host, tmp_path, answer):
+@pytest.mark.parametrize(
+    ("answer", "address"),
+    [({"page": {"messages": []}}, "url"), ({"status": 404}, "url"), ({}, "mute")],
+    ids=["whole", "refused", "never-connected"],
+)
+def test_connections_end_with_the_call(bizc, host, tmp_path, answer, address):
     case = {"id": "ends", "action": "get_all_sms", "answers": [answer]}
+    case["settings"] = {"apiBaseUrl": f"${{{address}}}", "connectTimeoutSeconds": 0.2}
     with table.Server(tmp_path) as server:
         settings, _ = server.play("bizagi", case)
         host.run(bizc, [host.call("get_all_sms", {}, settings)])
         assert server.wait_until_nobody_is_connected(5)
-        assert len(server.asked("bizagi", case)) == 1
+        assert len(server.asked("bizagi", case)) == (address == "url")
 
 
 def test_write_gets_a_connection_of_its_own(installed, host, server):

@@ -25,7 +25,7 @@ DECLARED = {entry["name"] for entry in [*MANIFEST["parameters"], *MANIFEST["opti
 SETTINGS = {"authToken": "made-up-token", "timeoutSeconds": 5, "resolveSeconds": 0}
 # What the proxy does by the name of its target: it lets these through, and spoils those.
 TUNNELS = ("open", "reset")
-SPOILT = ("refused", "nonsense", "silent", "dropped")
+SPOILT = ("refused", "nonsense", "silent", "dropped", "unwilling")
 
 FIELDS = {
     *("sid", "date_created", "date_updated", "date_sent", "account_sid", "to", "from", "body"),
@@ -131,13 +131,15 @@ class Server:
             self.closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
         # The proxy resolves the names of its targets: nobody else is asked.
         ports = {
-            "trusted": self._listen_tls(trusted, "localhost", *(f"{n}.test" for n in TUNNELS)),
+            "trusted": self._listen_tls(
+                trusted, "localhost", *(f"{n}.test" for n in (*TUNNELS, "unwilling"))
+            ),
             "stranger": self._listen_tls(stranger, "localhost", "stranger.test"),
             "misnamed": self._listen_tls(trusted, "elsewhere.test"),
-            "mute": self._listen(lambda peer: self._closing.wait(20)),
+            "mute": self._listen(lambda peer: [None for _ in iter(lambda: peer.recv(4096), b"")]),
             "hangs-up": self._listen(lambda peer: None),
         }
-        self._targets = {f"{name}.test": ports["trusted"] for name in TUNNELS}
+        self._targets = {f"{name}.test": ports["trusted"] for name in (*TUNNELS, "unwilling")}
         self._targets |= {"stranger.test": ports["stranger"], "mute.test": ports["mute"]}
         proxy = self._listen(self._tunnel)
         self.secure_proxy = self._listen_tls(trusted, "localhost", serve=self._tunnel)
@@ -182,6 +184,11 @@ class Server:
     def _listen_tls(self, authority, *names, serve=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*names).configure_cert(context)
+
+        def named(tls, name, _):
+            return None if name else ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+        context.sni_callback = named
 
         def secured(peer):
             with context.wrap_socket(peer, server_side=True) as secure:
@@ -238,7 +245,8 @@ class Server:
             self._closing.wait(20)
         elif name != "dropped":
             with socket.create_connection(("127.0.0.1", self._targets[f"{name}.test"])) as beyond:
-                peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                status = b"503 Not now" if name == "unwilling" else b"200 Connection established"
+                peer.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
                 back = threading.Thread(target=_pipe, args=(beyond, peer), daemon=True)
                 back.start()
                 _pipe(peer, beyond)

@@ -16,8 +16,8 @@ const MEBIBYTE = 1024 * 1024;
 // Of an answer, after decompression.
 const MOST_BYTES = { one: MEBIBYTE, page: 64 * MEBIBYTE };
 
-// A service's connections for one call. That of a GET is used again for the next one, after an
-// answer that was complete and understood; that of a POST never is.
+// A service's connection for one call. That of a GET is used again for the next one, after an
+// answer that was complete and understood; for a POST the server is asked to close it.
 class Transport {
   constructor(service, settings, log) {
     this._service = service;
@@ -31,7 +31,7 @@ class Transport {
 
   close() {
     if (this._kept !== null) {
-      this._kept.socket.destroy();
+      this._kept.destroy();
       this._kept = null;
     }
   }
@@ -112,10 +112,7 @@ class Transport {
       const limits = { seconds: seconds, bytes: MOST_BYTES[call.size] };
       const answer = await exchanged(socket, options, body, limits, seen);
       this._note(answer.headers);
-      this._kept = method === 'GET' ? answer.kept : null;
-      if (this._kept === null) {
-        socket.destroy();
-      }
+      this._kept = answer.isKept ? socket : null;
       return answer;
     } catch (error) {
       socket.destroy();
@@ -126,19 +123,16 @@ class Transport {
     }
   }
 
-  // The kept connection, unless it was closed or something came on it unasked.
+  // The kept connection, unless it was closed, or is needed for a write: a connection may be closed
+  // just as it is used again, and nobody could tell whether the write was carried out.
   _reused(method) {
     const kept = this._kept;
     this._kept = null;
-    if (kept === null) {
+    if (kept !== null && (method !== 'GET' || kept.destroyed || !kept.writable)) {
+      kept.destroy();
       return null;
     }
-    kept.socket.removeListener('data', kept.watch);
-    if (method !== 'GET' || kept.socket.destroyed || !kept.socket.writable) {
-      kept.socket.destroy();
-      return null;
-    }
-    return kept.socket;
+    return kept;
   }
 
   async _reach(url, call) {
@@ -269,21 +263,12 @@ function exchanged(socket, options, body, limits, seen) {
       }
     };
     let received = null;
-    let isStray = false;
-    // What comes after the answer's end belongs to no request.
-    const watch = () => {
-      if (received !== null && received.complete) {
-        isStray = true;
-        socket.destroy();
-      }
-    };
     request.on('error', () => end('broken')); // stays: a destroyed request still reports it
     request.on('close', () => {
       if (received === null) {
         end('broken');
       }
     });
-    request.on('socket', () => socket.prependListener('data', watch));
     let interim = 0;
     request.on('information', () => {
       interim += 1;
@@ -293,8 +278,9 @@ function exchanged(socket, options, body, limits, seen) {
     });
     request.on('upgrade', (response) => {
       seen.status = response.statusCode;
+      socket.destroy();
       end('', {
-        status: response.statusCode, headers: {}, content: Buffer.alloc(0), kept: null,
+        status: response.statusCode, headers: {}, content: Buffer.alloc(0), isKept: false,
       });
     });
     request.on('response', (response) => {
@@ -306,7 +292,7 @@ function exchanged(socket, options, body, limits, seen) {
           status: response.statusCode,
           headers: response.headers,
           content: content,
-          kept: request.shouldKeepAlive && !isStray ? { socket: socket, watch: watch } : null,
+          isKept: request.shouldKeepAlive,
         }),
         (error) => end(error instanceof Broken ? error.why : 'broken')
       );
@@ -339,13 +325,7 @@ function gathered(response, most) {
     });
     response.on('aborted', () => reject(new Broken('broken')));
     response.on('error', () => reject(new Broken('broken')));
-    stream.on('end', () => {
-      if (response.complete) {
-        resolve(Buffer.concat(chunks));
-      } else {
-        reject(new Broken('broken'));
-      }
-    });
+    stream.on('end', () => resolve(Buffer.concat(chunks))); // comes after 'aborted', if at all
   });
 }
 
