@@ -148,6 +148,9 @@ def test_proxy_is_chosen_as_other_programs_choose_it(bizc, node, host, environme
     assert json.loads(ran.stdout) == proxy
 
 
+BUSY_SECONDS = 2  # what a busy machine may add; a server of these tests hangs for 20
+
+
 def bound(settings):
     """How long a call may take: what docs/bizagi.md says."""
     attempts = settings["maxAttempts"] * (
@@ -188,12 +191,13 @@ def test_call_ends_within_the_documented_bound(play, attempts, connect, timeout,
         envelope, _ = play(action, given, every, [*script])
         return way, action, error(envelope)["error"], time.monotonic() - started
 
+    play()  # so that the host has started
     actions = [("send_sms", SENT), ("get_sms_information", {"sid": SID})]
     cases = itertools.product(ENDLESS.items(), actions)
     with concurrent.futures.ThreadPoolExecutor(14) as threads:
         for way, action, code, took in threads.map(one, cases):
             assert code in ("OUTCOME_UNKNOWN", "NO_ANSWER", "THROTTLED", "NEVER_CONNECTED"), way
-            assert took < bound(settings) + 0.5, (way, action, took)
+            assert took < bound(settings) + BUSY_SECONDS, (way, action, took)
 
 
 def test_authentication_parameter_beats_the_property_of_the_same_name(play, server):
