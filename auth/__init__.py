@@ -6,14 +6,20 @@ Follows https://www.twilio.com/docs/iam/api and https://www.twilio.com/docs/api/
 from __future__ import annotations
 
 import json
+import logging
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from connector_runtime import Call, Explanation, Service, errors, is_secure
+from connector_runtime import Explanation, Finding, Inquiry, Service, errors, is_secure
 
 _HINTS: dict[str, Any] = json.loads(pkgutil.get_data(__name__, "hints.json") or b"")
+
+_REGION_ALONE = re.compile(r"https://api\.(?!us1\.)[a-z0-9-]+\.twilio\.com(:443)?/?", re.IGNORECASE)
+
+log = logging.getLogger("connector_runtime")
 
 
 def connect(settings: Mapping[str, Any]) -> Service:
@@ -24,10 +30,15 @@ def connect(settings: Mapping[str, Any]) -> Service:
             "configuration: 'apiBaseUrl' must be https:// and a host name; "
             "http:// is only for loopback addresses such as http://127.0.0.1:8010."
         )
+    if _REGION_ALONE.fullmatch(base_url):
+        log.warning(
+            "'apiBaseUrl' names a region without an edge: since 28 April 2026 Twilio no longer "
+            "answers at such addresses. Name both, such as https://api.dublin.ie1.twilio.com."
+        )
     return Service(
         name="Twilio",
         base_url=base_url,
-        explain=explain,
+        explain=partial(explain, is_key="apiKeySid" in settings),
         request_id_header="Twilio-Request-Id",
         unknown_hint=_HINTS["outcome_unknown"],
         connect_seconds=settings["connectTimeoutSeconds"],
@@ -36,57 +47,48 @@ def connect(settings: Mapping[str, Any]) -> Service:
     )
 
 
-def explain(method: str, status: int, body: Any) -> Explanation:
+def explain(method: str, status: int, body: Any, is_key: bool = False) -> Explanation:
     """Say what an error answer means. Twilio's own message is left out: it can quote a number.
 
-    The status decides, a code only makes the hint more exact: Twilio has split codes before.
+    Twilio has split codes before: where a code is not known, the status decides. A 401 is explained
+    by what signed in, because its code has many causes.
     """
     found = body.get("code") if isinstance(body, dict) else None
     code = str(found) if re.fullmatch(r"[0-9]{1,9}", str(found)) else None
-    statuses = _HINTS["statuses"]
-    known = (
-        statuses.get(f"{method} {status}")
-        or _HINTS["codes"].get(code)
-        or statuses.get(str(status), {})
-    )
+    codes, statuses = _HINTS["codes"], _HINTS["statuses"]
+    if status == 401 and code in (None, "20003"):
+        known = _HINTS["credentials"]["key" if is_key else "token"]
+    else:
+        known = (
+            codes.get(f"{method} {code}")
+            or codes.get(code)
+            or statuses.get(f"{method} {status}")
+            or statuses.get(str(status), {})
+        )
     return Explanation(code, known.get("meaning"), known.get("hint"))
 
 
-def check(call: Call) -> Iterator[tuple[str, bool, str]]:
-    """Check an environment: credentials accepted? whose account? can `from` send SMS?
+def describe_code(code: str, language: str) -> dict[str, Any] | None:
+    """Return what one of Twilio's codes means and what to do; None for one that is not known.
 
-    Yield (what was checked, whether it holds, detail). Raise ConnectorError where Twilio can't be
-    asked at all.
+    `step` is the step of the set-up that is at fault, if any; `delivery` tells a code that comes in
+    a message's `error_code` after it was accepted, and never as a refusal.
     """
-    path = f"/2010-04-01/Accounts/{call.settings['accountId']}"
-    try:
-        account = call.get(f"{path}.json")
-    except (errors.CredentialsRefused, errors.Forbidden, errors.NotFound) as error:
-        yield "credentials", False, str(error)
-        return
-    if not isinstance(account, dict) or "status" not in account:
-        raise call.unreadable("names no account")
-    yield "credentials", True, "Twilio accepts them."
-    active = account["status"] == "active"
-    yield "account", active, f"{account.get('friendly_name')} ({account['status']})"
-    sender = call.globals.get("from")
-    if sender is None:
-        yield "from", True, "Not set: each Send SMS must name its own."
-    elif not sender.startswith("+"):
-        yield "from", True, "Not a phone number: Twilio checks it when a message is sent."
-    else:
-        found = call.get(f"{path}/IncomingPhoneNumbers.json", {"PhoneNumber": sender})
-        yield _sender(call, found, sender)
+    known = _HINTS["codes"].get(code)
+    if known is None or not code.isdigit():
+        return None
+    text = known if language == "en" else known[language]
+    return {
+        "code": code,
+        "meaning": text["meaning"],
+        "hint": text["hint"],
+        "step": known.get("step"),
+        "delivery": known.get("delivery", False),
+    }
 
 
-def _sender(call: Call, found: Any, sender: str) -> tuple[str, bool, str]:
-    try:
-        numbers = [n for n in found["incoming_phone_numbers"] if n["phone_number"] == sender]
-        able = [number for number in numbers if number["capabilities"]["sms"]]
-    except (KeyError, TypeError) as error:
-        raise call.unreadable("has no list of phone numbers") from error
-    if not numbers:
-        return "from", False, f"Not a number of this account. {_HINTS['codes']['21659']['hint']}"
-    if not able:
-        return "from", False, f"It can't send SMS. {_HINTS['codes']['21606']['hint']}"
-    return "from", True, "A number of this account that can send SMS."
+def check(inquiry: Inquiry) -> list[Finding]:
+    """Check the set-up of an environment, step by step: see `doctor`."""
+    from . import doctor  # sending needs none of it
+
+    return doctor.check(inquiry, _HINTS["setup"])

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from . import errors, installed
+from . import check_report, errors, installed
+from .checking import FAILS
 from .connection import Action, Connection, Connector
 from .loading import load
 
@@ -198,6 +199,12 @@ def _fields(schema: dict[str, Any], from_globals: tuple[str, ...], level: int = 
             yield from _fields(field["items"], (), level + 1)
 
 
+def _in_language(command: Any) -> Any:
+    return click.option(
+        "--lang", "language", type=click.Choice(check_report.LANGUAGES), default="en"
+    )(command)
+
+
 def _configured(command: Any) -> Any:
     """Add the two options that choose an environment."""
     command = click.option("--environment", help="Which environment of the file.")(command)
@@ -248,7 +255,10 @@ def run(
                     for item in items:
                         click.echo(_json_text(item))
                 else:
+                    seen: set[Any] = set()
+                    items = _noting(items, found.codes, seen)
                     _write_table(items, found.summary or _columns(found))
+                    _write_codes(connector, seen)
             elif found.streams:
                 _write_json({found.streams: list(_counted(connection.stream(action, inputs)))})
             elif form == "table":
@@ -257,6 +267,7 @@ def run(
                     ({"field": name, "value": value} for name, value in output.items()),
                     ("field", "value"),
                 )
+                _write_codes(connector, {output[name] for name in found.codes})
             else:
                 _write_json(connection.run(action, inputs), indent=2 if form == "json" else None)
         except KeyboardInterrupt:
@@ -268,17 +279,46 @@ def run(
 
 
 @cli.command()
+@click.option("--to", "recipients", multiple=True, metavar="NUMBER", help="A recipient to check.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@_in_language
 @_configured
 @choosing
-def check(choice: Choice, config: str | None, environment: str | None) -> None:
-    """Check an environment against the service: credentials, account, sender."""
-    holds = True
+def check(
+    choice: Choice,
+    recipients: tuple[str, ...],
+    form: str,
+    language: str,
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """Check the set-up of an environment, step by step; nothing is sent or changed.
+
+    Exit status: 0 nothing fails (the last line says what can't be told), 3 something fails.
+    """
     with _connect(choice.load_one(), config, environment) as connection:
-        for name, verdict, detail in connection.check():
-            holds = holds and verdict
-            click.echo(f"{'ok  ' if verdict else 'FAIL'}  {name}: {detail}")
-    if not holds:
+        findings = connection.check(recipients, language)
+    if form == "json":
+        _write_json([finding._asdict() for finding in findings])
+    else:
+        for line in check_report.lines(findings, language):
+            click.echo(line)
+    if any(finding.verdict == FAILS for finding in findings):
         sys.exit(3)
+
+
+@cli.command()
+@click.argument("code")
+@_in_language
+@choosing
+def explain(choice: Choice, code: str, language: str) -> None:
+    """Say what one of the service's codes means, and what to do."""
+    connector = choice.load_one()
+    described = connector.explain(code, language)
+    if described is None:
+        raise errors.InvalidInput(f"{connector.name} knows no code '{code[:20]}'.")
+    for line in check_report.explanation(described, language):
+        click.echo(line)
 
 
 def _inputs(action: Action, source: str | None, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -325,6 +365,24 @@ def _counted(items: Iterable[Any]) -> Iterator[Any]:
         yield item
     if sys.stderr.isatty():
         click.echo(f"\r{count:,} read", err=True)
+
+
+def _noting(
+    items: Iterable[dict[str, Any]], names: Iterable[str], seen: set[Any]
+) -> Iterator[dict[str, Any]]:
+    """Pass the items on, and note the values of these fields."""
+    for item in items:
+        seen.update(item[name] for name in names)
+        yield item
+
+
+def _write_codes(connector: Connector, codes: Iterable[Any]) -> None:
+    """Say below a table what the service's codes in it mean."""
+    for code in sorted(str(code) for code in codes if code is not None):
+        described = connector.explain(code)
+        if described is not None:
+            for line in check_report.explanation(described, "en"):
+                click.echo(line)
 
 
 def _json_text(value: Any, indent: int | None = None) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
 
 from . import authentication, errors
+from .checking import Finding, Inquiry
 from .http import Http, Service
 from .schema import Schema, place
 from .settings import check, merge
@@ -45,13 +46,16 @@ class Handler(Protocol):
 
 
 class Auth(Protocol):
-    """A connector's `auth` package. `connect` does no I/O; `check` yields name, verdict, detail.
+    """A connector's `auth` package.
 
-    `connect` is given all settings but the secrets: the runtime signs in.
+    `connect` does no I/O and is given all settings but the secrets: the runtime signs in. `check`
+    asks about an environment. `describe_code(code, language)` says what one of the service's codes
+    means: code, meaning, hint, step, delivery; or None.
     """
 
     connect: Callable[[Mapping[str, Any]], Service]
-    check: Callable[[Call], Iterable[tuple[str, bool, str]]]
+    check: Callable[[Inquiry], Iterable[Finding]]
+    describe_code: Callable[[str, str], dict[str, Any] | None]
 
 
 class Action(NamedTuple):
@@ -67,6 +71,7 @@ class Action(NamedTuple):
     streams: str | None
     identifier: str | None
     summary: tuple[str, ...]
+    codes: tuple[str, ...]
     input: Schema
     output: Schema
     handler: Handler
@@ -115,9 +120,14 @@ class Call:
         # An answer that was not understood may be another request's: its connection is closed.
         self._release(understood=kind is None)
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Return the decoded answer to a GET; `path` may be a URL of the same service."""
-        return self._request("GET", path, params=params)
+    def get(
+        self, path: str, params: Mapping[str, Any] | None = None, host: str | None = None
+    ) -> Any:
+        """Return the decoded answer to a GET; `path` may be a URL of the same host.
+
+        `host` is a name from the manifest's `hosts`; without one, it is the service's own.
+        """
+        return self._request("GET", path, params=params, host=host)
 
     def post(self, path: str, form: Mapping[str, str] | None = None, *, json: Any = None) -> Any:
         """Return the decoded answer to a POST of form fields, or of a document as JSON."""
@@ -177,6 +187,15 @@ class Connector:
             )
         return self.actions[name]
 
+    def explain(self, code: str | int | None, language: str = "en") -> dict[str, Any] | None:
+        """Return what one of the service's codes means, and what to do; None for an unknown one.
+
+        The fields are code, meaning, hint, step (of the set-up, or None) and delivery.
+        """
+        describe = getattr(self._auth, "describe_code", None)
+        described: dict[str, Any] | None = describe(str(code), language) if describe else None
+        return described
+
     @_without_locals
     def connect(self, settings: Mapping[str, Any] | None) -> Connection:
         """Check the settings of an environment, once, and return a connection; nothing is sent.
@@ -187,7 +206,8 @@ class Connector:
         secret = {entry["name"] for entry in self.manifest["parameters"] if entry["secret"]}
         public = {name: value for name, value in checked.items() if name not in secret}
         credentials = authentication.headers(self.manifest["authentication"], checked)
-        http = Http(self._auth.connect(public), credentials)
+        hosts = self.manifest.get("hosts", {})
+        http = Http(self._auth.connect(public), credentials, hosts)
         return Connection(self, public, http, self._auth)
 
     @_without_locals
@@ -266,10 +286,17 @@ class Connection:
         return _items(self._pages(action, self._checked_input(action, inputs)))
 
     @_without_locals
-    def check(self) -> list[tuple[str, bool, str]]:
-        """Try the settings against the service; return what was checked, whether it holds, why."""
-        with self._call(None) as call:
-            return list(self._auth.check(call))
+    def check(self, to: Sequence[str] = (), language: str = "en") -> list[Finding]:
+        """Check the set-up of this environment, and whether the recipients `to` can be reached.
+
+        Nothing is sent, bought or changed. It takes at most 15 s. Raise ConnectorError where the
+        service can't be asked at all.
+        """
+        inquiry = Inquiry(lambda: self._call(None), self._globals, self._settings, to, language)
+        try:
+            return list(self._auth.check(inquiry))
+        finally:
+            inquiry.end()
 
     @_without_locals
     def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -373,8 +400,9 @@ class _Recorder:
         form: Mapping[str, str] | None = None,
         document: Any = None,
         most_bytes: int = 0,
+        host: str | None = None,
     ) -> NoReturn:
-        request = self._http.prepare(method, path, params, form, document)
+        request = self._http.prepare(method, path, params, form, document, host)
         raise _Recorded(request, form, document)
 
     def unreadable(

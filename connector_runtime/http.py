@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from . import errors
+from .hosts import origins
 from .transport import MIB, Answer, Failure, Request, Transport, is_loopback, is_secure
 
 __all__ = ["Explanation", "Http", "Service", "is_loopback", "is_secure"]
@@ -60,10 +61,13 @@ class Service(NamedTuple):
 class Http:
     """A service's connections, shared by threads, kept alive until `close`.
 
-    `credentials` are the headers that sign in: see `authentication.headers`.
+    `credentials` are the headers that sign in: see `authentication.headers`. `hosts` are those of
+    the manifest, by name.
     """
 
-    def __init__(self, service: Service, credentials: Mapping[str, str]) -> None:
+    def __init__(
+        self, service: Service, credentials: Mapping[str, str], hosts: Mapping[str, str]
+    ) -> None:
         if not is_secure(service.base_url):
             raise errors.InvalidConfiguration(
                 f"configuration: the address of {service.name} must begin with https://; http:// "
@@ -72,6 +76,7 @@ class Http:
         self._service = service
         parts = urlsplit(service.base_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._origins = origins(hosts, service.base_url)
         self._transport = Transport(
             [self._origin], service.connect_seconds, service.timeout_seconds
         )
@@ -98,13 +103,16 @@ class Http:
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
         document: Any = None,
+        host: str | None = None,
     ) -> Request:
-        """Build a request, of which `path` may be anything that stays with this service.
+        """Build a request, of which `path` may be anything that stays with this host.
 
-        Its body is the fields of a form, or a document that is sent as JSON.
+        Its body is the fields of a form, or a document that is sent as JSON. `host` is a name from
+        the manifest's `hosts`; without one, it is the service's own.
         """
-        url = urlsplit(urljoin(self._service.base_url, path))
-        if f"{url.scheme}://{url.netloc}" != self._origin:
+        origin = self._origin if host is None else self._origin_of(host)
+        url = urlsplit(urljoin(origin, path))
+        if f"{url.scheme}://{url.netloc}" != origin:
             raise errors.InvalidAnswer(
                 f"{self._service.name}'s answer points to another server, which was not followed."
             )
@@ -123,7 +131,15 @@ class Http:
         if kind:
             headers["Content-Type"] = kind
         target = f"{url.path or '/'}?{query}" if query else url.path or "/"
-        return Request(method, self._origin, target, headers, body)
+        return Request(method, origin, target, headers, body)
+
+    def _origin_of(self, host: str) -> str:
+        if host not in self._origins:
+            raise errors.InvalidPackage(
+                f"the connector asks the host '{host}', which its manifest does not declare; "
+                "add it to 'hosts' in connector.json."
+            )
+        return self._origins[host]
 
     def request(
         self,
@@ -135,6 +151,7 @@ class Http:
         form: Mapping[str, str] | None = None,
         document: Any = None,
         most_bytes: int = MIB,
+        host: str | None = None,
     ) -> tuple[Any, Callable[[bool], None]]:
         """Make the request, again where that does no harm, and return the decoded JSON answer.
 
@@ -143,7 +160,7 @@ class Http:
         The second value releases the connection: see `transport.Answer`. What may be repeated is
         exactly what is raised as `retryable`.
         """
-        request = self.prepare(method, path, params, form, document)
+        request = self.prepare(method, path, params, form, document, host)
         attempt, waited = 1, 0.0
         while True:
             if self._closed.is_set():

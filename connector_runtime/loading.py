@@ -112,6 +112,7 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
                 streams=entry.get("streams"),
                 identifier=entry.get("identifier"),
                 summary=tuple(entry.get("summary", ())),
+                codes=tuple(entry.get("codes", ())),
                 input=schemas[entry["input"]],
                 output=schemas[entry["output"]],
                 handler=_module(namespace, dotted, ("run",)),

@@ -256,8 +256,7 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
             exchange.connection = self
             if self._handle is not None:
                 watch.attach(exchange, self._handle)
-            # urllib3 was given the path alone: it logs what it is given, and a query may hold a
-            # phone number.
+            # urllib3 was given another target: see request_url.
             super().putrequest(method, exchange.request.target, *args, **kwargs)
 
         def send(self, data: Any) -> None:
@@ -380,7 +379,9 @@ class _Adapter(HTTPAdapter):
             pool.close()
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        return str(urlsplit(request.url).path) or "/"
+        # urllib3 logs what it is given, and a path or query may hold a phone number. The target
+        # itself is put in by the connection: see putrequest.
+        return "/"
 
 
 class Transport:
@@ -411,6 +412,8 @@ class Transport:
         if self._process != os.getpid():
             # A fork: two processes on one connection would read each other's answers.
             self._open()
+        if request.origin not in self._routes:  # another host than the first, which is rare
+            self._routes[request.origin] = _route(request.origin)
         verify, proxies = self._routes[request.origin]
         exchange = _Exchange(request, self._connect_seconds, self._answer_seconds)
         prepared = requests.PreparedRequest()

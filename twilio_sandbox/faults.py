@@ -1,4 +1,4 @@
-"""Faults that a test switches on, each for a number of requests.
+"""Faults that a test switches on, each for a number of requests: of one method, or to a path.
 
 throttle       429, code 20429; retry_after: the header's value (none unless given)
 error          status (500), code (20000 + status); stored: the request was carried out
@@ -86,6 +86,7 @@ class Fault:
 
     kind: str
     method: str | None
+    path: str | None
     times: int | None
     after: int
     options: Mapping[str, Any]
@@ -97,7 +98,7 @@ class Fault:
             method == "GET" and path.endswith("/Messages.json")
         ):
             return False
-        return self.method in (None, method)
+        return self.method in (None, method) and path.endswith(self.path or "")
 
 
 class Faults:
@@ -108,7 +109,13 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(
-        self, kind: str, method: str | None, times: int | None, after: int, options: dict[str, Any]
+        self,
+        kind: str,
+        method: str | None,
+        path: str | None,
+        times: int | None,
+        after: int,
+        options: dict[str, Any],
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(sorted(KINDS))}")
@@ -125,11 +132,15 @@ class Faults:
             raise ValueError("'part' of fault 'drip' must be body or head")
         if method is not None and not isinstance(method, str):
             raise ValueError("'method' must be the name of an HTTP method")
+        if path is not None and not isinstance(path, str):
+            raise ValueError("'path' must be the end of a path")
         if times is not None and (type(times) is not int or times < 1):
             raise ValueError("'times' must be a whole number of 1 or more, or null for always")
         if type(after) is not int or after < 0:
             raise ValueError("'after' must be a whole number of 0 or more")
-        fault = Fault(kind, method and method.upper(), times, after, {**KINDS[kind], **options})
+        fault = Fault(
+            kind, method and method.upper(), path, times, after, {**KINDS[kind], **options}
+        )
         with self._lock:
             self._faults.append(fault)
 

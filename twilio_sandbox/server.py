@@ -174,14 +174,16 @@ class Sandbox:
         method: str | None = None,
         times: int | None = 1,
         after: int = 0,
+        path: str | None = None,
         **options: Any,
     ) -> None:
         """Switch a fault on for `times` requests (None: for all), once `after` have passed.
 
+        `method` and `path` (how it ends) choose the requests.
         The faults and their options are listed in `twilio_sandbox.faults`. Several that are
         switched on befall requests in the order in which they were switched on.
         """
-        self._faults.add(fault, method, times, after, options)
+        self._faults.add(fault, method, path, times, after, options)
 
     def behave(self, **behaviour: Any) -> None:
         """Change how the account treats messages, from now on; the constructor takes the same.

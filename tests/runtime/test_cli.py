@@ -231,16 +231,92 @@ def test_installed_connectors_are_listed_with_where_they_come_from(connector):
 
 
 def test_check_names_the_account_and_the_sender(connector):
-    done = connector("check")
+    done = connector("check", "--to", TO)
     assert done.returncode == 0, done.stderr
-    assert "ok    credentials: Twilio accepts them." in done.stdout
-    assert "ok    from: A number of this account that can send SMS." in done.stdout
+    assert "ok    4  Credentials: Live credentials: Twilio accepts" in done.stdout
+    assert "ok    5  Sender: A number of this account, from the US." in done.stdout
+    assert "ok    6  Recipient 1: A valid number (US)." in done.stdout
+    assert done.stdout.endswith("\n\nAll of it holds.\n")
 
 
 def test_check_fails_with_wrong_credentials(connector):
     done = connector("check", env={"MADE_UP_TOKEN": "wrong"})
     assert done.returncode == 3
-    assert "FAIL  credentials: Twilio rejected the credentials" in done.stdout
+    assert "FAIL  4  Credentials: Twilio refuses 'accountId' with 'authToken'." in done.stdout
+    assert "         Copy both again from Live credentials" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 of 8 fail; ")
+
+
+def test_check_passes_with_a_note_where_something_can_only_not_be_told(connector, sandbox):
+    sandbox.set_up(owner="AC" + 32 * "9", balance=None)
+    done = connector("check")
+    assert done.returncode == 0
+    assert "?     -  Balance: Can't be told: a subaccount uses its owner's balance." in done.stdout
+    assert done.stdout.endswith("\n\nNothing fails; 1 of 8 can't be told.\n")
+
+
+def test_check_gives_data_for_programs(connector, sandbox):
+    sandbox.set_up(countries=["US"])
+    done = connector("check", "--to", "+573001234567", "--format", "json")
+    findings = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert all(
+        set(finding) == {"id", "step", "title", "verdict", "detail", "remedy"}
+        for finding in findings
+    )
+    (failing,) = [finding for finding in findings if finding["verdict"] == "fails"]
+    assert (failing["id"], failing["step"]) == ("country.1", 6)
+    assert "Geo Permissions" in failing["remedy"]
+
+
+def test_check_speaks_spanish(connector, sandbox):
+    sandbox.set_up(countries=["US"])
+    done = connector("check", "--lang", "es", "--to", "+573001234567")
+    assert done.returncode == 3
+    assert "FALLA  6  País del destinatario 1: Los SMS a CO no están habilitados" in done.stdout
+    assert "bien   1  Cuenta: La cuenta está activa" in done.stdout
+    assert done.stdout.endswith("\n\n1 de 11 fallan; 0 no se pueden saber.\n")
+
+
+def test_check_that_reaches_nobody_may_be_repeated(connector, sandbox):
+    sandbox.stop()
+    done = connector("check")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "could not be reached" in done.stderr
+
+
+def test_a_code_is_explained(connector):
+    done = connector("explain", "21408")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "21408: the recipient's country is not enabled.\n"
+        "  Enable it in the Twilio console under Messaging > Settings > Geo Permissions, and "
+        "save.\n"
+        "  Step 6 of the set-up.\n"
+    )
+    spanish = connector("explain", "30003", "--lang", "es").stdout
+    assert spanish.startswith("30003: no se pudo contactar el teléfono del destinatario.\n  Está")
+    assert "Paso" not in spanish
+    unknown = connector("explain", "99999")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "twilio knows no code '99999'.\n"
+
+
+def test_tables_explain_the_codes_in_them(connector, sandbox):
+    sandbox.add({"status": "undelivered", "error_code": 30003})
+    sandbox.add({"status": "undelivered", "error_code": 30007})
+    sandbox.add({"status": "undelivered", "error_code": 39999})
+    sid = sandbox.add({"status": "undelivered", "error_code": 30003})["sid"]
+    listed = connector("run", "get_all_sms", "--format", "table").stdout
+    below = listed.rpartition("┘")[2].strip().splitlines()
+    assert [line for line in below if not line.startswith("  ")] == [
+        "30003: the recipient's phone could not be reached.",
+        "30007: the message was filtered as spam.",
+    ]
+    one = connector("run", "get_sms_information", "--set", f"sid={sid}", "--format", "table").stdout
+    assert one.rpartition("┘")[2].strip().startswith("30003: the recipient's phone could not be")
+    sms = connector("run", "get_sms_information", "--set", f"sid={sid}").stdout
+    assert json.loads(sms)["error_code"] == "30003"
 
 
 def test_progress_is_shown_on_a_terminal_only(connector, sandbox, root):

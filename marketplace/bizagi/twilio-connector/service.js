@@ -28,7 +28,7 @@ exports.connect = (settings) => {
     headers: { Authorization: `Basic ${basic}` },
     userAgent: `bizagi-${definition.name}/${definition.version}`,
     requestIdHeader: 'twilio-request-id',
-    explain: explain,
+    explain: (method, status, body) => explain(method, status, body, Boolean(settings.apiKeySid)),
     unknownHint: hints.outcome_unknown,
   };
 };
@@ -45,13 +45,16 @@ function isSecure(text) {
     url.hostname === 'localhost' || url.hostname === '[::1]';
 }
 
-// Twilio's own message is left out: it can quote a number. The status decides, a code only makes
-// the hint more exact.
-function explain(method, status, body) {
+// Twilio's own message is left out: it can quote a number. Twilio has split codes before: where a
+// code is not known, the status decides. A 401 is explained by what signed in, because its code has
+// many causes.
+function explain(method, status, body, isKey) {
   const found = isObject(body) ? body.code : null;
   const isCode = typeof found === 'number' || typeof found === 'string';
   const code = isCode && /^[0-9]{1,9}$/.test(String(found)) ? String(found) : null;
-  const known = hints.statuses[`${method} ${status}`] || hints.codes[code] ||
-    hints.statuses[String(status)] || {};
+  const known = status === 401 && (code === null || code === '20003')
+    ? hints.credentials[isKey ? 'key' : 'token']
+    : hints.codes[`${method} ${code}`] || hints.codes[code] ||
+      hints.statuses[`${method} ${status}`] || hints.statuses[String(status)] || {};
   return { code: code, meaning: known.meaning, hint: known.hint };
 }

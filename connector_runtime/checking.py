@@ -1,0 +1,116 @@
+"""A connector's check of an environment: many questions asked at once, and what was found."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .connection import Call
+
+SECONDS = 15.0  # a check takes no longer
+_AT_ONCE = 8  # more requests at a time and a service may refuse them
+HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
+
+
+class Finding(NamedTuple):
+    """One line of a check.
+
+    `id` names what was checked, for programs; `title` for people. `step` is the step of the
+    connector's set-up that it belongs to, if any. `verdict` is "holds", "fails" or "unknown": it
+    can't be told. `remedy` says what to do where it does not hold.
+    """
+
+    id: str
+    step: int | None
+    title: str
+    verdict: str
+    detail: str
+    remedy: str | None = None
+
+
+class Question:
+    """A request under way."""
+
+    def __init__(self, ends: float) -> None:
+        self._ends = ends
+        self.future: Future[Any] = Future()
+
+    def answer(self) -> Any:
+        """Wait for the decoded answer. Raise the request's ConnectorError; NoAnswer: too late."""
+        try:
+            return self.future.result(max(self._ends - time.monotonic(), 0))
+        except FutureTimeoutError:
+            raise errors.NoAnswer(
+                f"No answer within the {SECONDS:g} s that a check may take. It may be tried again."
+            ) from None
+
+
+class Inquiry:
+    """What a connector's `auth.check` is given: the settings, and a way to ask many things at once.
+
+    `globals` and `settings` are as in a Call. `recipients` are whom the caller wants to reach.
+    `language` is a code such as "en". Whatever is asked must change nothing at the service.
+    """
+
+    def __init__(
+        self,
+        make_call: Callable[[], Call],
+        globals_: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        recipients: Sequence[str],
+        language: str,
+    ) -> None:
+        self.globals = globals_
+        self.settings = settings
+        self.recipients = tuple(recipients)
+        self.language = language
+        self._make_call = make_call
+        self._ends = time.monotonic() + SECONDS
+        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._threads: list[threading.Thread] = []
+        self._is_over = False
+
+    def ask(
+        self, path: str, params: Mapping[str, Any] | None = None, host: str | None = None
+    ) -> Question:
+        """Begin a GET; `host` is a name from the manifest's `hosts`."""
+        question = Question(self._ends)
+        # Not a pool's thread: the process would wait for it when it ends, however long that takes.
+        thread = threading.Thread(
+            target=self._carry_out,
+            args=(question, path, params, host),
+            name="connector-check",
+            daemon=True,
+        )
+        self._threads.append(thread)
+        thread.start()
+        return question
+
+    def end(self) -> None:
+        """Begin no more requests, and wait for those under way while there is time."""
+        self._is_over = True
+        for thread in self._threads:
+            thread.join(max(self._ends - time.monotonic(), 0))
+
+    def unreadable(self, why: str) -> errors.ConnectorError:
+        """Make the error for an answer that came and can't be used; `why` ends its sentence."""
+        return self._make_call().unreadable(why)
+
+    def _carry_out(
+        self, question: Question, path: str, params: Mapping[str, Any] | None, host: str | None
+    ) -> None:
+        future = question.future
+        try:
+            with self._room:
+                if not self._is_over and time.monotonic() < self._ends:
+                    with self._make_call() as call:
+                        future.set_result(call.get(path, params, host))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            future.set_exception(error)
