@@ -5,11 +5,13 @@ import gzip
 import json
 import logging
 import os
+import re
 import socket
 import ssl
 import threading
 import time
 import zlib
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -375,9 +377,11 @@ def test_an_error_holds_no_request_and_no_secret(twilio):
 def test_urllib3_logs_no_number(twilio, sandbox, caplog):
     caplog.set_level(logging.DEBUG)
     with twilio.connect(sandbox.settings) as connection:
-        connection.check()
-    assert "IncomingPhoneNumbers" in caplog.text
-    assert "5005550006" not in caplog.text
+        connection.check(["+14155550123"])
+    asked = [request["path"] for request in sandbox.requests]
+    assert f"/v2/PhoneNumbers/{quote('+14155550123')}" in asked
+    assert '"GET / HTTP/1.1" 200' in caplog.text
+    assert not re.search("5005550006|4155550123", caplog.text)
 
 
 WRONG_ENVIRONMENT = {
