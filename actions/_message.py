@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from connector_runtime import Call
 
@@ -61,3 +62,25 @@ def to_output(call: Call, message: dict[str, Any]) -> dict[str, Any]:
     if type(code) is int:
         message["error_code"] = str(code)
     return message
+
+
+def read_page(call: Call, page: Any) -> tuple[list[Any], Any]:
+    """Return the messages of a page of the list, and the address of the next page or None."""
+    messages = page.get("messages") if isinstance(page, dict) else None
+    if not isinstance(messages, list):
+        raise call.unreadable("has a page without 'messages'")
+    return messages, page.get("next_page_uri")
+
+
+def next_page(call: Call, uri: Any, path: str, followed: set[str]) -> str:
+    """Return the next page's address, or raise: it must be this account's and a new one."""
+    try:
+        inside = isinstance(uri, str) and uri and urlsplit(urljoin(path, uri)).path == path
+    except ValueError:
+        inside = False
+    if not inside:
+        raise call.unreadable("has a next page outside this account's messages")
+    if uri in followed:
+        raise call.unreadable("has a next page that was read before")
+    followed.add(uri)
+    return str(uri)

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 from connector_runtime import Call
 
-from ._message import messages_path, to_output
+from ._message import messages_path, next_page, read_page, to_output
 
 _PAGE_SIZE = 1000  # the most that Twilio gives at once
 
@@ -23,22 +22,20 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
     followed = {first}
     previous: set[Any] = set()
     while True:
-        messages = page.get("messages") if isinstance(page, dict) else None
-        if not isinstance(messages, list):
-            raise call.unreadable("has a page without 'messages'")
+        messages: list[Any] | None
+        messages, uri = read_page(call, page)
         # The list holds received messages too, and has no filter for them.
         outputs = [to_output(call, m) for m in messages if _is_sent(call, m)]
         sids = {output["sid"] for output in outputs if isinstance(output.get("sid"), str)}
         if len(sids) < len(outputs) or not sids.isdisjoint(previous):
             outputs = _once(outputs, previous)
-        uri = page.get("next_page_uri")
         page = messages = None  # or the next page is decoded while this one is still in memory
         yield outputs
         if uri is None:
             return
         # A cursor can repeat a message only where two pages meet, so one page back is enough.
         previous = sids
-        page = call.get(_checked(call, uri, path, followed))
+        page = call.get(next_page(call, uri, path, followed))
 
 
 def _is_sent(call: Call, message: Any) -> bool:
@@ -59,17 +56,3 @@ def _once(outputs: list[dict[str, Any]], previous: set[Any]) -> list[dict[str, A
         if isinstance(sid, str):
             seen.add(sid)
     return kept
-
-
-def _checked(call: Call, uri: str, path: str, followed: set[str]) -> str:
-    """Return the next page's address, or raise: it must be this account's and a new one."""
-    try:
-        inside = isinstance(uri, str) and uri and urlsplit(urljoin(path, uri)).path == path
-    except ValueError:
-        inside = False
-    if not inside:
-        raise call.unreadable("has a next page outside this account's messages")
-    if uri in followed:
-        raise call.unreadable("has a next page that was read before")
-    followed.add(uri)
-    return uri

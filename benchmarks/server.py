@@ -58,12 +58,19 @@ class Answers:
 
     def __init__(self) -> None:
         account = f"AC{0:032d}"
-        self.created = _answer(b"201 Created", json.dumps(message(account, 1)).encode())
+        self._created = _answer(b"201 Created", json.dumps(message(account, 0)).encode())
+        self._sid = f"SM{0:032x}".encode()
+        self._count = 0
         # Three lists, so that neighbouring pages never share a message.
         self._lists = [
             json.dumps([message(account, which * PAGE + n) for n in range(PAGE)]).encode()
             for which in range(3)
         ]
+
+    def created(self) -> bytes:
+        """Return the answer to a send; each message has an SID of its own."""
+        self._count += 1
+        return self._created.replace(self._sid, b"SM%032x" % self._count)
 
     def page(self, account: bytes, query: bytes) -> bytes:
         total = int(account[2:])
@@ -107,7 +114,7 @@ class Connection(asyncio.Protocol):
         if asked is None:
             answer = _answer(b"404 Not Found", b"{}")
         elif asked[1] == b"POST":
-            answer = self._answers.created
+            answer = self._answers.created()
         else:
             answer = self._answers.page(asked[2], asked[3])
         if self._latency:

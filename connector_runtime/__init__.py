@@ -11,6 +11,7 @@ from .connection import Action, Call, Connection, Connector
 from .errors import ConnectorError
 from .http import Explanation, Service, is_secure
 from .loading import load
+from .resolution import Found
 from .version import VERSION
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ConnectorError",
     "Explanation",
     "Finding",
+    "Found",
     "Inquiry",
     "Question",
     "Service",

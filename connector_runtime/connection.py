@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
 
 from . import authentication, errors
 from .checking import Finding, Inquiry
 from .http import Http, Service
+from .resolution import Claim, Found, Known, Look, claim_of, identity, look_up, unresolved
 from .schema import Schema, place
 from .settings import check, merge
 from .transport import MIB, Request
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+log = logging.getLogger("connector_runtime")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,16 +43,22 @@ def _without_locals(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*arguments, **named)
         except errors.ConnectorError as error:
-            del arguments, named  # they are variables of a frame too
-            raise error.with_traceback(None)  # noqa: B904 - it is the same one
+            fault = error
+        del arguments, named  # they are variables of a frame too
+        raise _bare(fault)  # here, where no other exception is its context
 
     return call
 
 
 class Handler(Protocol):
-    """An action's module. `run` returns the output; where the action streams, it yields pages."""
+    """An action's module. `run` returns the output; where the action streams, it yields pages.
+
+    `find`, where the manifest declares it, gives what a call with this input may have made since
+    a moment.
+    """
 
     run: Callable[[dict[str, Any], Call], Any]
+    find: Callable[[dict[str, Any], Call, datetime], Found]
 
 
 class Auth(Protocol):
@@ -70,6 +86,8 @@ class Action(NamedTuple):
     repeatable: bool
     streams: str | None
     identifier: str | None
+    find: bool
+    read_with: str | None
     summary: tuple[str, ...]
     codes: tuple[str, ...]
     input: Schema
@@ -99,6 +117,7 @@ class Call:
         settings: Mapping[str, Any],
         http: Http | _Recorder,
         most_bytes: int,
+        ends: float | None = None,
     ) -> None:
         self.action = action
         self.repeatable = repeatable
@@ -106,6 +125,7 @@ class Call:
         self.settings = settings
         self._http = http
         self._most_bytes = most_bytes
+        self._ends = ends
         self._held: list[Callable[[bool], None]] = []
 
     def __enter__(self) -> Call:
@@ -145,6 +165,11 @@ class Call:
         """Return the decoded answer to a DELETE; None for one without content (HTTP 204)."""
         return self._request("DELETE", path, params=params)
 
+    def on_services_clock(self, moment: datetime) -> datetime:
+        """Turn a moment of this machine's clock into one of the service's, as its last answer
+        told the time."""
+        return moment + timedelta(seconds=self._http.clock_ahead_seconds())
+
     def unreadable(self, why: str) -> errors.ConnectorError:
         """Make the error for an answer that came and can't be used; `why` ends its sentence."""
         return self._http.unreadable(self.action, self.repeatable, why)
@@ -152,7 +177,13 @@ class Call:
     def _request(self, method: str, path: str, **content: Any) -> Any:
         self._release(understood=True)  # the handler goes on, so it understood the last answer
         value, release = self._http.request(
-            self.action, self.repeatable, method, path, most_bytes=self._most_bytes, **content
+            self.action,
+            self.repeatable,
+            method,
+            path,
+            most_bytes=self._most_bytes,
+            ends=self._ends,
+            **content,
         )
         self._held.append(release)
         return value
@@ -197,10 +228,17 @@ class Connector:
         return described
 
     @_without_locals
-    def connect(self, settings: Mapping[str, Any] | None) -> Connection:
+    def connect(
+        self,
+        settings: Mapping[str, Any] | None,
+        *,
+        ledger: str | os.PathLike[str] | None = None,
+        keep_days: float = 30,
+    ) -> Connection:
         """Check the settings of an environment, once, and return a connection; nothing is sent.
 
-        Raise InvalidConfiguration with every fault found.
+        With `ledger`, a file that is made where there is none, `run` takes a key; what did not
+        change for `keep_days` is deleted from it. Raise InvalidConfiguration with every fault.
         """
         checked = check(settings, self._settings)
         secret = {entry["name"] for entry in self.manifest["parameters"] if entry["secret"]}
@@ -208,7 +246,12 @@ class Connector:
         credentials = authentication.headers(self.manifest["authentication"], checked)
         hosts = self.manifest.get("hosts", {})
         http = Http(self._auth.connect(public), credentials, hosts)
-        return Connection(self, public, http, self._auth)
+        book = None
+        if ledger is not None:
+            from .ledger import Ledger
+
+            book = Ledger(ledger, keep_days)
+        return Connection(self, public, http, self._auth, book)
 
     @_without_locals
     def run(
@@ -226,7 +269,12 @@ class Connection:
     """A connector with the settings of one environment. Safe to share between threads."""
 
     def __init__(
-        self, connector: Connector, settings: dict[str, Any], http: Http, auth: Auth
+        self,
+        connector: Connector,
+        settings: dict[str, Any],
+        http: Http,
+        auth: Auth,
+        ledger: Ledger | None = None,
     ) -> None:
         self.connector = connector
         self._globals = {
@@ -237,6 +285,8 @@ class Connection:
         self._settings = settings
         self._http = http
         self._auth = auth
+        self._known = Known()
+        self.ledger = ledger
 
     def __repr__(self) -> str:
         return f"<Connection of {self.connector!r}>"
@@ -253,26 +303,50 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the HTTP connections and end the waiting between attempts."""
+        """Close the HTTP connections and the ledger, and end the waiting between attempts."""
         self._http.close()
+        if self.ledger is not None:
+            self.ledger.close()
 
     @_without_locals
-    def run(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        since: datetime | None = None,
+        key: str | None = None,
+        taken: Callable[[str], bool] | None = None,
+    ) -> dict[str, Any]:
         """Run an action and return its output, as its output schema describes it.
+
+        A write whose answer is lost is looked up for up to `resolveSeconds`.
+
+        since  an aware datetime: this call may have begun then, and its outcome was lost. It is
+               looked up, and made only where `resendAfterSeconds` is set and has passed.
+        key    text that names this call for ever in the ledger: whoever asks again with it gets
+               what the first call made, and nothing is done twice.
+        taken  tells whether an identifier belongs to another call that the caller knows of.
 
         Raise ConnectorError: see `errors`.
         """
         action = self.connector.action(name)
         checked = self._checked_input(action, inputs)
-        if action.streams:
-            items: list[Any] = []
-            for page in self._pages(action, checked):
-                items += page
-            return {action.streams: items}
-        with self._call(action) as call:
-            output: dict[str, Any] = action.handler.run(checked, call)
-            self._check_output(call, action, output)
-        return output
+        if key is not None:
+            return self._run_with_key(action, checked, key, since)
+        if since is not None:
+            return self._run_since(action, checked, _aware(action, since), claim_of(taken))
+        return self._run_once(action, checked, claim_of(taken))
+
+    @_without_locals
+    def find(self, name: str, inputs: Mapping[str, Any] | None = None, *, since: datetime) -> Found:
+        """Return what a call of a write with this input may have made since a moment.
+
+        `since` is an aware datetime. Nothing is changed. Raise ConnectorError.
+        """
+        action = self.connector.action(name)
+        moment = _aware(action, since)
+        return self._look(action, self._checked_input(action, inputs), moment, None)
 
     @_without_locals
     def stream(self, name: str, inputs: Mapping[str, Any] | None = None) -> Iterator[Any]:
@@ -297,6 +371,154 @@ class Connection:
             return list(self._auth.check(inquiry))
         finally:
             inquiry.end()
+
+    def _run_once(self, action: Action, checked: dict[str, Any], claim: Claim) -> dict[str, Any]:
+        """Make the call, and look it up when its outcome is unknown."""
+        if action.streams:
+            items: list[Any] = []
+            for page in self._pages(action, checked):
+                items += page
+            return {action.streams: items}
+        if not action.find:
+            return self._called(action, checked)
+        same = identity(action.name, checked)
+        started = time.monotonic()
+        try:
+            with self._known.answering(same):
+                return self._called(action, checked)
+        except errors.OutcomeUnknown as error:
+            unknown = error
+        seconds = self._settings.get("resolveSeconds", 0)
+        if not seconds:
+            raise unknown
+        # By the clock that nobody sets: the other one may have jumped meanwhile.
+        since = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - started)
+        look = self._looked_up(action, checked, since, seconds, claim)
+        if look.output is None:
+            raise unresolved(unknown, look)
+        return look.output
+
+    def _called(self, action: Action, checked: dict[str, Any]) -> dict[str, Any]:
+        with self._call(action) as call:
+            output: dict[str, Any] = action.handler.run(checked, call)
+            self._check_output(call, action, output)
+            if action.find and not self._known.give(output[action.identifier or ""]):
+                raise call.unreadable("names what another call has made")
+        return output
+
+    def _run_since(
+        self,
+        action: Action,
+        checked: dict[str, Any],
+        since: datetime,
+        claim: Claim,
+        again: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """Look up a call that may have begun at `since`; make it only where that is safe."""
+        age = (datetime.now(timezone.utc) - since).total_seconds()
+        seconds = self._settings.get("resolveSeconds", 0)
+        look = self._looked_up(action, checked, since, min(seconds, seconds - age), claim)
+        if look.output is not None:
+            return look.output
+        resend = self._settings.get("resendAfterSeconds")
+        age = (datetime.now(timezone.utc) - since).total_seconds()
+        if resend is not None and age >= resend and look.fault is None and not look.candidates:
+            if again is not None:
+                again()
+            log.warning("%s: not found %.0f s after it began; it is made again", action.name, age)
+            return self._run_once(action, checked, claim)
+        hint = self._http.unknown_hint
+        raise unresolved(
+            errors.OutcomeUnknown(
+                f"{action.name} may have been carried out, and its outcome was lost. {hint}",
+                hint=hint,
+            ),
+            look,
+        )
+
+    def _run_with_key(
+        self, action: Action, checked: dict[str, Any], key: str, since: datetime | None
+    ) -> dict[str, Any]:
+        if action.effect != "write" or not action.find:
+            raise errors.InvalidInput(f"{action.name} takes no key: it can be run again.")
+        if since is not None:
+            raise errors.InvalidInput("give 'key' or 'since': the ledger knows when it began.")
+        ledger = self.ledger
+        if ledger is None:
+            raise errors.InvalidConfiguration("configuration: a key needs a ledger to be kept in.")
+        with ledger.alone(key):
+            same = ledger.hash(identity(action.name, checked))
+            entry = ledger.begin(key, action.name, same, self._http.wait)
+            if entry.state == "done":
+                return self._read_again(action, entry.identifier)
+            state, identifier, candidates = "unknown", None, entry.candidates
+            try:
+                if entry.state == "free":
+                    claim = ledger.claim(key, action.name, same, time.time())
+                    output = self._run_once(action, checked, claim)
+                else:
+                    moment = datetime.fromtimestamp(entry.began, timezone.utc)
+                    claim = ledger.claim(key, action.name, same, entry.began)
+                    output = self._run_since(
+                        action, checked, moment, claim, lambda: ledger.again(key)
+                    )
+                state, identifier = "done", output[action.identifier or ""]
+            except errors.OutcomeUnknown as error:
+                candidates = error.candidates
+                raise
+            except errors.ConnectorError:
+                state = "free"
+                raise
+            finally:
+                # Whatever else is raised, the row stays for a look-up.
+                is_ours = ledger.end(key, state, identifier, candidates)
+            if not is_ours:
+                ledger.end(key, "unknown")
+                raise errors.OutcomeUnknown(
+                    f"{action.name} may have been carried out: what was found belongs to another "
+                    f"key. {self._http.unknown_hint}",
+                    hint=self._http.unknown_hint,
+                )
+            return output
+
+    def _read_again(self, action: Action, identifier: str | None) -> dict[str, Any]:
+        reader = self.connector.action(action.read_with or "")
+        return self._called(reader, {action.identifier or "": identifier})
+
+    def _looked_up(
+        self,
+        action: Action,
+        checked: dict[str, Any],
+        since: datetime,
+        seconds: float,
+        claim: Claim,
+    ) -> Look:
+        same = identity(action.name, checked)
+        name = action.identifier or ""
+        with self._known.looking(same):
+            look = look_up(
+                lambda ends: self._look(action, checked, since, ends),
+                lambda found: self._known.adopt(same, found, name, since, claim),
+                lambda found: self._known.candidates(found, claim),
+                seconds,
+                self._http.wait,
+            )
+        if look.output is not None:
+            log.warning(
+                "%s: its answer was lost; it was looked up, and is %s",
+                action.name,
+                look.output[name],
+            )
+        return look
+
+    def _look(
+        self, action: Action, checked: dict[str, Any], since: datetime, ends: float | None
+    ) -> Found:
+        with self._call(action, reads=True, ends=ends) as call:
+            found = action.handler.find(checked, call, since)
+            for output in found.matches:
+                self._check_output(call, action, output)
+        return found
 
     @_without_locals
     def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -355,14 +577,21 @@ class Connection:
         error.problems = tuple(problems)
         raise error
 
-    def _call(self, action: Action | None, http: Http | _Recorder | None = None) -> Call:
+    def _call(
+        self,
+        action: Action | None,
+        http: Http | _Recorder | None = None,
+        reads: bool = False,
+        ends: float | None = None,
+    ) -> Call:
         return Call(
             action.name if action else "check",
-            action.repeatable if action else True,
+            action.repeatable or reads if action else True,
             self._globals,
             self._settings,
             http or self._http,
             _MOST_BYTES_OF_A_PAGE if action and action.streams else _MOST_BYTES,
+            ends,
         )
 
 
@@ -371,8 +600,24 @@ def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
         for page in pages:
             yield from page
             page.clear()  # or this page is still in memory while the next is decoded
+        return
     except errors.ConnectorError as error:
-        raise error.with_traceback(None)  # noqa: B904 - it is the same one: see _without_locals
+        fault = error
+    raise _bare(fault)
+
+
+def _bare(fault: errors.ConnectorError) -> errors.ConnectorError:
+    """Take from an error what it came from: requests and frames that hold secrets and numbers."""
+    fault.__cause__ = fault.__context__ = None
+    return fault.with_traceback(None)
+
+
+def _aware(action: Action, since: Any) -> datetime:
+    if not action.find:
+        raise errors.InvalidInput(f"{action.name} can't be looked up: it can be run again.")
+    if not isinstance(since, datetime) or since.tzinfo is None:
+        raise errors.InvalidInput("'since' must be a datetime with a time zone.")
+    return since.astimezone(timezone.utc)
 
 
 class _Recorded(BaseException):
@@ -401,9 +646,13 @@ class _Recorder:
         document: Any = None,
         most_bytes: int = 0,
         host: str | None = None,
+        ends: float | None = None,
     ) -> NoReturn:
         request = self._http.prepare(method, path, params, form, document, host)
         raise _Recorded(request, form, document)
+
+    def clock_ahead_seconds(self) -> float:
+        return 0.0
 
     def unreadable(
         self, action: str, repeatable: bool, why: str, **details: Any

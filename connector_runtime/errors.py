@@ -29,6 +29,8 @@ class ConnectorError(Exception):
     hint                 what to do about it
     retry_after_seconds  how long the service asked to wait
     problems             every fault found in an input, the settings or a package
+    candidates           identifiers of all that a call of unknown outcome may have made
+    looked_until         ISO 8601 moment of the last look for what it made, in UTC
     """
 
     code = "CONNECTOR_ERROR"
@@ -47,6 +49,8 @@ class ConnectorError(Exception):
         hint: str | None = None,
         retry_after_seconds: float | None = None,
         problems: Sequence[str] = (),
+        candidates: Sequence[str] = (),
+        looked_until: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -55,6 +59,8 @@ class ConnectorError(Exception):
         self.hint = hint
         self.retry_after_seconds = retry_after_seconds
         self.problems = tuple(problems)
+        self.candidates = tuple(candidates)
+        self.looked_until = looked_until
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fault as plain JSON, for an engine to keep or to map."""
@@ -69,6 +75,8 @@ class ConnectorError(Exception):
             "hint": self.hint,
             "retry_after_seconds": self.retry_after_seconds,
             "problems": list(self.problems),
+            "candidates": list(self.candidates),
+            "looked_until": self.looked_until,
         }
 
 
@@ -202,6 +210,15 @@ class OutcomeUnknown(ConnectorError):
     outcome = "unknown"
     when = "a write that was not answered, or not readably"
     advice = "Find out what became of it first. **Never repeat it by itself.**"
+
+
+class LedgerFailed(ConnectorError):
+    """A ledger of keys can't be written, so the call was not begun."""
+
+    code = "LEDGER_FAILED"
+    retryable = True
+    when = "the ledger can't be written, so nothing was sent"
+    advice = "Free the disk, or correct the rights of the file; try again."
 
 
 class InvalidAnswer(ConnectorError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import logging
 import random
@@ -82,6 +83,7 @@ class Http:
         )
         self._closed = threading.Event()
         self.hidden = dict.fromkeys(credentials, "(hidden)")  # the headers as they may be shown
+        self._told_time = ("", 0.0)  # a Date header, and when it came
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
@@ -91,6 +93,23 @@ class Http:
 
     def __repr__(self) -> str:  # the headers hold the credentials
         return f"<Http of {self._service!r}>"
+
+    @property
+    def unknown_hint(self) -> str:
+        return self._service.unknown_hint
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; return True at once when the connection is closed."""
+        return self._closed.wait(seconds)
+
+    def clock_ahead_seconds(self) -> float:
+        """Return how much the service's clock is ahead of this machine's, by its last answer."""
+        header, received = self._told_time
+        try:
+            told = email.utils.parsedate_to_datetime(header)
+        except ValueError:
+            return 0.0
+        return told.timestamp() - received if told.tzinfo else 0.0
 
     def close(self) -> None:
         self._closed.set()
@@ -152,20 +171,21 @@ class Http:
         document: Any = None,
         most_bytes: int = MIB,
         host: str | None = None,
+        ends: float | None = None,
     ) -> tuple[Any, Callable[[bool], None]]:
         """Make the request, again where that does no harm, and return the decoded JSON answer.
 
         The answer to a PUT, PATCH or DELETE may have no content (HTTP 204): it is None.
 
         The second value releases the connection: see `transport.Answer`. What may be repeated is
-        exactly what is raised as `retryable`.
+        exactly what is raised as `retryable`. `ends` is a moment of the monotonic clock.
         """
         request = self.prepare(method, path, params, form, document, host)
         attempt, waited = 1, 0.0
         while True:
             if self._closed.is_set():
                 raise RuntimeError("this connection is closed")
-            outcome = self._attempt(action, repeatable, request, attempt, most_bytes)
+            outcome = self._attempt(action, repeatable, request, attempt, most_bytes, ends)
             if not isinstance(outcome, errors.ConnectorError):
                 return outcome
             pause = outcome.retry_after_seconds
@@ -175,17 +195,26 @@ class Http:
                 pause = min(pause, _LONGEST_PAUSE_SECONDS)
             last = attempt >= self._service.max_attempts
             waited += pause
-            if not outcome.retryable or last or waited > self._service.timeout_seconds:
+            late = ends is not None and time.monotonic() + pause >= ends
+            if not outcome.retryable or last or late or waited > self._service.timeout_seconds:
                 raise outcome
             if self._closed.wait(pause):
                 raise outcome
             attempt += 1
 
     def _attempt(
-        self, action: str, repeatable: bool, request: Request, attempt: int, most_bytes: int
+        self,
+        action: str,
+        repeatable: bool,
+        request: Request,
+        attempt: int,
+        most_bytes: int,
+        ends: float | None,
     ) -> tuple[Any, Callable[[bool], None]] | errors.ConnectorError:
         started = time.perf_counter()
-        outcome = self._transport.exchange(request, most_bytes)
+        outcome = self._transport.exchange(request, most_bytes, ends)
+        if "Date" in outcome.headers:
+            self._told_time = (outcome.headers["Date"], time.time())
         header = outcome.headers.get(self._service.request_id_header, "")
         request_id = header if _REQUEST_ID.fullmatch(header) else None
         log.info(

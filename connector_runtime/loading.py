@@ -111,11 +111,15 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
                 repeatable=entry["repeatable"],
                 streams=entry.get("streams"),
                 identifier=entry.get("identifier"),
+                find=entry.get("find", False),
+                read_with=entry.get("readWith"),
                 summary=tuple(entry.get("summary", ())),
                 codes=tuple(entry.get("codes", ())),
                 input=schemas[entry["input"]],
                 output=schemas[entry["output"]],
-                handler=_module(namespace, dotted, ("run",)),
+                handler=_module(
+                    namespace, dotted, ("run", "find") if entry.get("find") else ("run",)
+                ),
             )
     except BaseException:
         forget()

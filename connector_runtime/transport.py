@@ -102,6 +102,7 @@ class _Exchange:
 
     def __init__(self, request: Request, connect_seconds: float, answer_seconds: float) -> None:
         self.request = request
+        self.connect_seconds = connect_seconds
         self.answer_seconds = answer_seconds
         self.left = False
         self.ends = time.monotonic() + connect_seconds
@@ -406,16 +407,23 @@ class Transport:
         self._adapter.close()
         self._adapter.close_pools()
 
-    def exchange(self, request: Request, most_bytes: int) -> Answer | Failure:
+    def exchange(
+        self, request: Request, most_bytes: int, ends: float | None = None
+    ) -> Answer | Failure:
         """Make one request, once, and return its whole answer of at most `most_bytes`, counted
-        after decompression, or why there is none."""
+        after decompression, or why there is none. `ends` is a moment of the monotonic clock."""
         if self._process != os.getpid():
             # A fork: two processes on one connection would read each other's answers.
             self._open()
         if request.origin not in self._routes:  # another host than the first, which is rare
             self._routes[request.origin] = _route(request.origin)
         verify, proxies = self._routes[request.origin]
-        exchange = _Exchange(request, self._connect_seconds, self._answer_seconds)
+        most_seconds = math.inf if ends is None else max(ends - time.monotonic(), 0.001)
+        exchange = _Exchange(
+            request,
+            min(self._connect_seconds, most_seconds),
+            min(self._answer_seconds, most_seconds),
+        )
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url = request.method, request.origin + request.target
         prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
@@ -428,7 +436,7 @@ class Transport:
             response = self._adapter.send(
                 prepared,
                 stream=True,
-                timeout=(self._connect_seconds, self._answer_seconds),
+                timeout=(exchange.connect_seconds, exchange.answer_seconds),
                 verify=verify,
                 proxies=proxies,
             )

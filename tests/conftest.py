@@ -57,7 +57,8 @@ def sandbox():
 
 @pytest.fixture
 def connection(twilio, sandbox):
-    with twilio.connect({**sandbox.settings, "timeoutSeconds": 0.5}) as connected:
+    settings = {**sandbox.settings, "timeoutSeconds": 0.5, "resolveSeconds": 0}
+    with twilio.connect(settings) as connected:
         yield connected
 
 

@@ -34,6 +34,8 @@ def test_the_options_and_their_defaults(twilio):
         "timeoutSeconds": 35,
         "maxAttempts": 5,
         "connectTimeoutSeconds": 10,
+        "resolveSeconds": 45,
+        "resendAfterSeconds": None,
     }
 
 

@@ -7,7 +7,8 @@ from connector_runtime import ConnectorError, errors
 
 TO = "+14155550123"
 ACCOUNT = "AC" + 32 * "a"
-SETTINGS = {"accountId": ACCOUNT, "authToken": "made-up-token", "from": "+15005550006"}
+SETTINGS = {"accountId": ACCOUNT, "authToken": "made-up-token", "from": "+15005550006",
+            "resolveSeconds": 0}  # fmt: skip
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
 
 

@@ -76,7 +76,10 @@ def test_bizagi_package(case, bizagi, server):
 def test_both_say_the_same(case, python, bizagi):
     ours = {"python": "REQUESTS_CA_BUNDLE", "bizagi": "NODE_EXTRA_CA_CERTS"}
     messages = [
-        run(case)[1]["message"].replace(table.account(name, case), "AC").replace(ours[name], "…")
+        run(case)[1]["message"]
+        .partition(" It may be: ")[0]
+        .replace(table.account(name, case), "AC")
+        .replace(ours[name], "…")
         for name, run in (("python", python), ("bizagi", bizagi))
     ]
     assert messages[0] == messages[1]

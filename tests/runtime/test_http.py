@@ -11,7 +11,8 @@ import pytest
 from connector_runtime import errors
 
 INPUTS = {"to": "+14155550123", "body": "hush"}
-GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006"}
+GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006",
+        "resolveSeconds": 0}  # fmt: skip
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ import trustme
 
 from connector_runtime import errors
 
-GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006"}
+GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006",
+        "resolveSeconds": 0}  # fmt: skip
 INPUTS = {"to": "+14155550123", "body": "hush"}
 
 
@@ -349,7 +350,7 @@ def test_no_send_is_given_the_answer_of_another(twilio, first):
 def test_a_process_that_forks_shares_no_connection(twilio):
     def serve(server, peer):
         while server.take(peer) is not None:
-            peer.sendall(answer(message()))
+            peer.sendall(answer(message(sid=f"SM{len(server.stored):032}")))
 
     with Server(serve) as server, twilio.connect(settings(server, timeoutSeconds=5)) as connection:
         connection.run("send_sms", INPUTS)
