@@ -35,6 +35,7 @@ $(VENV)/ready: pyproject.toml
 
 soak: $(VENV)/ready
 	$(BIN)/python -m tests.engines.endurance
+	$(BIN)/python -m tests.faults.endurance
 
 diagrams: $(VENV)/ready
 	npm install --silent --no-save --prefix build/diagrams bpmn-js@18

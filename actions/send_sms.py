@@ -52,7 +52,11 @@ def find(inputs: dict[str, Any], call: Call, since: datetime) -> Found:
         for message in messages:
             created = _created(call, message)
             is_past = is_past or created < begun - _OUT_OF_ORDER
-            if created >= begun and _is_candidate(inputs, message):
+            if (
+                created >= begun
+                and _is_candidate(inputs, message)
+                and message["sid"] not in candidates  # two pages may show the same message
+            ):
                 candidates.append(message["sid"])
                 if message.get("body") in (inputs["body"], _TRIAL_PREFIX + inputs["body"]):
                     matches.append(to_output(call, message))
@@ -75,7 +79,8 @@ def _is_candidate(inputs: dict[str, Any], message: dict[str, Any]) -> bool:
 
 def _created(call: Call, message: Any) -> datetime:
     try:
-        created = parsedate_to_datetime(message["date_created"])
-    except (KeyError, TypeError, ValueError) as error:
+        text = message["date_created"]
+        created = parsedate_to_datetime(text if isinstance(text, str) else "")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise call.unreadable("holds a message without 'date_created'") from error
     return created if created.tzinfo else created.replace(tzinfo=timezone.utc)

@@ -214,6 +214,7 @@ ANSWERS = {
     "another's answer, and the own one with the next one": (
         owing(whole(stored({"To": "+14155550199", "Body": "x"}))), UNKNOWN),
     "HTML, and the answer with the next one": (owing(whole(b"<html>")), UNKNOWN),
+    "a whole answer, and it again with the next one": (owing(), RETURNED),
     "204, then the answer late": (late(b"HTTP/1.1 204 No Content\r\n\r\n"), UNKNOWN),
     "304, then the answer late": (late(b"HTTP/1.1 304 Not Modified\r\n\r\n"), UNKNOWN),
     "an empty 201, then the answer late": (late(head(b"Content-Length: 0")), UNKNOWN),
