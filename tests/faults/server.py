@@ -239,7 +239,6 @@ class Server:
         origin: ssl.SSLContext | None = None,
         proxy: ssl.SSLContext | None = None,
         framing: str = "length",
-        receive_buffer: int | None = None,
     ) -> None:
         self.kind = kind
         self.certificates = certificates
@@ -249,7 +248,6 @@ class Server:
         self.origin = origin or certificates.good
         self.proxy = proxy or certificates.good
         self.framing = framing
-        self.receive_buffer = receive_buffer
         self.stopping = threading.Event()
         self.stored: list[dict[str, str]] = []
         self.arrived: list[str] = []  # the request lines that reached the origin
@@ -263,8 +261,6 @@ class Server:
 
     def __enter__(self) -> Server:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-        if self.receive_buffer is not None:
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
         return self

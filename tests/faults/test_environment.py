@@ -187,21 +187,3 @@ def test_closing_closes_the_connections_that_were_kept(twilio_folder, certificat
         connection.close()
         with server.changed:
             assert server.changed.wait_for(lambda: server.ended == 1, 10)
-
-
-@pytest.mark.parametrize("kind", faults.KINDS)
-def test_a_kept_connection_waits_for_a_slow_reader_as_a_new_one_does(
-    twilio_folder, certificates, kind
-):
-    """The longest text is more than some systems buffer; a socket must wait to take all of it."""
-    slow = {"before the request": lambda wire: wire.requests and wire.server.stopping.wait(0.3)}
-    text = 1600 * "👋"  # 19,200 bytes
-    with (
-        faults.Server(kind, certificates, slow, receive_buffer=1024) as server,
-        faults.connected(
-            twilio_folder, server.base_url, server.environment, resolveSeconds=0
-        ) as connection,
-    ):
-        connection.run("send_sms", INPUTS)
-        assert connection.run("send_sms", {**INPUTS, "body": text})["body"] == text
-        assert server.connections == 1
