@@ -16,13 +16,13 @@ _VERDICTS = {
 _SUMMARIES = {
     "en": {
         HOLDS: "All of it holds.",
-        FAILS: "{fails} of {all} fail; {unknown} can't be told.",
-        UNKNOWN: "Nothing fails; {unknown} of {all} can't be told.",
+        FAILS: "Failing: {fails} of {all}. Can't be told: {unknown}.",
+        UNKNOWN: "Nothing fails. Can't be told: {unknown} of {all}.",
     },
     "es": {
         HOLDS: "Todo está bien.",
-        FAILS: "{fails} de {all} fallan; {unknown} no se pueden saber.",
-        UNKNOWN: "Nada falla; {unknown} de {all} no se pueden saber.",
+        FAILS: "Fallan: {fails} de {all}. No se puede saber: {unknown}.",
+        UNKNOWN: "Nada falla. No se puede saber: {unknown} de {all}.",
     },
 }
 _STEPS = {"en": "Step {step} of the set-up.", "es": "Paso {step} de la configuración."}

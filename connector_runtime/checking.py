@@ -14,7 +14,7 @@ from . import errors
 if TYPE_CHECKING:
     from .connection import Call
 
-SECONDS = 15.0  # a check takes no longer
+SECONDS = 14.0  # a check takes no longer; with the start of a program, 15
 _AT_ONCE = 8  # more requests at a time and a service may refuse them
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
 

@@ -97,7 +97,7 @@ def main(
         why = "is in use" if busy else f"cannot be used ({problem.strerror})"
         click.echo(f"Port {port} {why}; choose another with --port (0: any free one).", err=True)
         sys.exit(2)
-    for line in _announcement(sandbox):
+    for line in _announcement(sandbox, scenario):
         click.echo(line)
     # A wait without an end could not be interrupted on Windows.
     while not interrupted.wait(1):
@@ -105,22 +105,25 @@ def main(
     sandbox.stop()
 
 
-def _announcement(sandbox: Sandbox) -> list[str]:
+def _announcement(sandbox: Sandbox, scenario: str) -> list[str]:
     settings = sandbox.settings
     lines = [f"Twilio sandbox listening on {sandbox.url} ({sandbox.scenario.description})"]
     lines += [f"  {name:<11} {value}" for name, value in settings.items()]
-    lines += ["", "To use it with examples/connector.yaml, environment 'development':"]
     variables = {
         "TWILIO_ACCOUNT_SID": settings["accountId"],
         "TWILIO_AUTH_TOKEN": settings["authToken"],
+        "TWILIO_FROM": settings["from"],
         "TWILIO_SANDBOX_URL": sandbox.url,
     }
     word = "$env:{}='{}'" if sys.platform == "win32" else "export {}={}"
+    lines += ["", "For a file that takes its settings from ${VARIABLES}:"]
     lines += ["  " + word.format(name, value) for name, value in variables.items()]
     lines += [
-        "Or write a file of its own: python -m twilio_sandbox --print-config > sandbox.yaml",
-        "",
-        f"A recipient to try: {RECIPIENT}. To do a step (1 to 7) of the set-up, as in the console:",
+        "For a file of its own:",
+        f"  python -m twilio_sandbox --print-config --scenario {scenario} --port {sandbox.port}"
+        " > sandbox.yaml",
+        f"  connector check --config sandbox.yaml --environment sandbox --to {RECIPIENT}",
+        "To do a step (1 to 7) of the set-up, as in the console:",
         f"  curl -X POST {sandbox.url}/_sandbox/steps/5",
     ]
     return lines

@@ -244,7 +244,7 @@ def test_check_fails_with_wrong_credentials(connector):
     assert done.returncode == 3
     assert "FAIL  4  Credentials: Twilio refuses 'accountId' with 'authToken'." in done.stdout
     assert "         Copy both again from Live credentials" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("1 of 8 fail; ")
+    assert done.stdout.splitlines()[-1].startswith("Failing: 1 of 8. ")
 
 
 def test_check_passes_with_a_note_where_something_can_only_not_be_told(connector, sandbox):
@@ -252,7 +252,7 @@ def test_check_passes_with_a_note_where_something_can_only_not_be_told(connector
     done = connector("check")
     assert done.returncode == 0
     assert "?     -  Balance: Can't be told: a subaccount uses its owner's balance." in done.stdout
-    assert done.stdout.endswith("\n\nNothing fails; 1 of 8 can't be told.\n")
+    assert done.stdout.endswith("\n\nNothing fails. Can't be told: 1 of 8.\n")
 
 
 def test_check_gives_data_for_programs(connector, sandbox):
@@ -275,7 +275,7 @@ def test_check_speaks_spanish(connector, sandbox):
     assert done.returncode == 3
     assert "FALLA  6  País del destinatario 1: Los SMS a CO no están habilitados" in done.stdout
     assert "bien   1  Cuenta: La cuenta está activa" in done.stdout
-    assert done.stdout.endswith("\n\n1 de 11 fallan; 0 no se pueden saber.\n")
+    assert done.stdout.endswith("\n\nFallan: 1 de 11. No se puede saber: 0.\n")
 
 
 def test_check_that_reaches_nobody_may_be_repeated(connector, sandbox):

@@ -45,7 +45,9 @@ def started():
 def test_it_announces_what_to_export_and_how_to_do_a_step(started):
     _, announced = started("--scenario", "new")
     variables = dict(re.findall(r"(?:export |\$env:)(\w+)='?([^'\n]+)'?$", announced, re.MULTILINE))
-    assert set(variables) == {"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_SANDBOX_URL"}
+    assert {name.removeprefix("TWILIO_") for name in variables} == {
+        "ACCOUNT_SID", "AUTH_TOKEN", "FROM", "SANDBOX_URL",
+    }  # fmt: skip
     url = variables["TWILIO_SANDBOX_URL"]
     auth = (variables["TWILIO_ACCOUNT_SID"], variables["TWILIO_AUTH_TOKEN"])
     answer = requests.get(f"{url}/2010-04-01/Accounts/{auth[0]}.json", auth=auth, timeout=10)
@@ -54,7 +56,7 @@ def test_it_announces_what_to_export_and_how_to_do_a_step(started):
     assert requests.post(step, timeout=10).json()["numbers"] == {"+15005550006": {}}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", ["ready", "standard-key", "service"])
 def test_it_prints_a_configuration_that_the_connector_takes(twilio_folder, tmp_path, scenario):
     printed = run("--print-config", "--scenario", scenario, "--port", "8123")
     assert (printed.returncode, printed.stderr) == (0, "")
