@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from . import check_report, errors, installed
+from . import check_report, errors, installed, terminal
 from .checking import FAILS
 from .connection import Action, Connection, Connector
 from .loading import load
@@ -23,6 +25,9 @@ _WRONG = (
     errors.UnknownAction,
     errors.InvalidInput,
 )
+
+
+DONE_UNSEEN = 6  # the exit status when a write was done and its output could not be shown
 
 
 def exit_status(error: errors.ConnectorError) -> int:
@@ -38,11 +43,17 @@ def exit_status(error: errors.ConnectorError) -> int:
 
 def main() -> None:
     """Run the command line; a ConnectorError ends it with its message and exit status."""
+    terminal.prepare()
     try:
         cli(standalone_mode=True)
     except errors.ConnectorError as error:
-        click.echo(str(error), err=True)
+        terminal.error(str(error))
         sys.exit(exit_status(error))
+    except terminal.Unwritable as problem:
+        if not isinstance(problem.__cause__, BrokenPipeError):  # a reader may leave when it likes
+            terminal.error(f"The output can't be written: {problem}.")
+        terminal.abandon()
+        sys.exit(1)
 
 
 class Choice(NamedTuple):
@@ -126,7 +137,26 @@ def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.pass_context(chosen)
 
 
+def _log_attempts(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    log = logging.getLogger("connector_runtime")
+    if wanted and not log.handlers:
+        log.setLevel(logging.INFO)
+        log.addHandler(logging.StreamHandler())
+
+
+def _verbose(command: Any) -> Any:
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_log_attempts,
+        help="Show each attempt on standard error.",
+    )(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@_verbose
 @choosing
 def cli(choice: Choice) -> None:
     """Run the actions of a connector.
@@ -135,7 +165,8 @@ def cli(choice: Choice) -> None:
     installed.
 
     Exit status: 0 done, 2 wrong input or configuration, 3 refused by the service, 4 not done and
-    may be repeated, 5 outcome unknown (do not repeat it unasked), 1 anything else.
+    may be repeated, 5 outcome unknown (do not repeat it unasked), 6 done, but its output could not
+    be shown (do not repeat it), 1 anything else.
     """
 
 
@@ -150,9 +181,9 @@ def connectors() -> None:
             about = f"{connector.version}  {', '.join(connector.actions)}"
         except errors.InvalidPackage as error:
             about = f"can't be loaded: {error}"
-        click.echo(f"{name:<{width}}  {about}  ({installed.offered_by(name)})")
+        terminal.line(f"{name:<{width}}  {about}  ({installed.offered_by(name)})")
     if not there:
-        click.echo("None is installed. --connector takes a folder or a package file too.", err=True)
+        terminal.error("None is installed. --connector takes a folder or a package file too.")
 
 
 @cli.command()
@@ -162,7 +193,7 @@ def actions(choice: Choice) -> None:
     connector = choice.load_one()
     width = max(map(len, connector.actions))
     for action in connector.actions.values():
-        click.echo(f"{action.name:<{width}}  {action.display_name}: {action.description}")
+        terminal.line(f"{action.name:<{width}}  {action.display_name}: {action.description}")
 
 
 @cli.command()
@@ -171,14 +202,14 @@ def actions(choice: Choice) -> None:
 def describe(choice: Choice, action: str) -> None:
     """Show an action's inputs and outputs."""
     described = choice.load_one().action(action)
-    click.echo(f"{described.display_name} ({described.name})\n{described.description}")
-    click.echo(described.documentation)
-    click.echo("\nInputs" + ("" if described.input_schema["properties"] else ": none"))
+    terminal.line(f"{described.display_name} ({described.name})\n{described.description}")
+    terminal.line(described.documentation)
+    terminal.line("\nInputs" + ("" if described.input_schema["properties"] else ": none"))
     for line in _fields(described.input_schema, described.globals):
-        click.echo(line)
-    click.echo("\nOutputs")
+        terminal.line(line)
+    terminal.line("\nOutputs")
     for line in _fields(described.output_schema, ()):
-        click.echo(line)
+        terminal.line(line)
 
 
 def _fields(schema: dict[str, Any], from_globals: tuple[str, ...], level: int = 0) -> Iterator[str]:
@@ -207,7 +238,9 @@ def _in_language(command: Any) -> Any:
 
 def _configured(command: Any) -> Any:
     """Add the two options that choose an environment."""
-    command = click.option("--environment", help="Which environment of the file.")(command)
+    command = click.option("--environment", help="Which environment of the file.")(
+        _verbose(command)
+    )
     return click.option("--config", help="A YAML file with 'environments:'.")(command)
 
 
@@ -246,36 +279,67 @@ def run(
     found = connector.action(action)
     inputs = _inputs(found, source, fields)
     with _connect(connector, config, environment) as connection:
-        try:
-            if dry_run:
-                _write_json(connection.preview(action, inputs))
-            elif found.streams and form != "json":
-                items = _counted(connection.stream(action, inputs))
-                if form == "jsonl":
-                    for item in items:
-                        click.echo(_json_text(item))
-                else:
-                    seen: set[Any] = set()
-                    items = _noting(items, found.codes, seen)
-                    _write_table(items, found.summary or _columns(found))
-                    _write_codes(connector, seen)
-            elif found.streams:
-                _write_json({found.streams: list(_counted(connection.stream(action, inputs)))})
-            elif form == "table":
-                output = connection.run(action, inputs)
-                _write_table(
-                    ({"field": name, "value": value} for name, value in output.items()),
-                    ("field", "value"),
-                )
-                _write_codes(connector, {output[name] for name in found.codes})
-            else:
-                _write_json(connection.run(action, inputs), indent=2 if form == "json" else None)
-        except KeyboardInterrupt:
-            if found.repeatable or dry_run:
-                raise
-            raise errors.OutcomeUnknown(
-                f"Interrupted: {action} may have been carried out. Look before you run it again."
-            ) from None
+        if dry_run:
+            terminal.json_line(connection.preview(action, inputs), indent=2)
+        elif found.streams:
+            _show_list(connector, found, connection.stream(action, inputs), form)
+        else:
+            _run_and_show(connection, found, inputs, form)
+
+
+def _show_list(connector: Connector, action: Action, items: Iterator[Any], form: str) -> None:
+    items = _counted(items)
+    if form == "json":
+        terminal.json_line({action.streams: list(items)}, indent=2)
+    elif form == "jsonl":
+        for item in items:
+            terminal.json_line(item)
+    else:
+        codes: set[Any] = set()
+        rows = _noting(items, action.codes, codes)
+        terminal.table(rows, action.summary or _columns(action))
+        _write_codes(connector, codes)
+
+
+def _run_and_show(
+    connection: Connection, action: Action, inputs: dict[str, Any], form: str
+) -> None:
+    try:
+        output = connection.run(action.name, inputs)
+    except KeyboardInterrupt:
+        if action.effect == "read":
+            raise
+        raise errors.OutcomeUnknown(
+            f"Interrupted: {action.name} may have been carried out. Look before you run it again."
+        ) from None
+    try:
+        _show_output(connection.connector, action, output, form)
+    except BaseException as error:  # whatever it is: a repeat would do it twice
+        if action.effect == "read":
+            raise
+        _say_done(action, output, error)
+
+
+def _show_output(connector: Connector, action: Action, output: dict[str, Any], form: str) -> None:
+    if form == "table":
+        rows = ({"field": name, "value": value} for name, value in output.items())
+        terminal.table(rows, ("field", "value"))
+        _write_codes(connector, {output[name] for name in action.codes})
+    else:
+        terminal.json_line(output, indent=2 if form == "json" else None)
+
+
+def _say_done(action: Action, output: dict[str, Any], error: BaseException) -> NoReturn:
+    """End the program with what is most important of an output that could not be shown."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    which = f" ('{action.identifier}' {output[action.identifier]})" if action.identifier else ""
+    why = str(error) if isinstance(error, terminal.Unwritable) else type(error).__name__
+    terminal.error(
+        f"{action.name} was carried out{which}, but its output could not be shown: {why}. "
+        "Do not repeat it."
+    )
+    terminal.abandon()
+    sys.exit(DONE_UNSEEN)
 
 
 @cli.command()
@@ -299,10 +363,10 @@ def check(
     with _connect(choice.load_one(), config, environment) as connection:
         findings = connection.check(recipients, language)
     if form == "json":
-        _write_json([finding._asdict() for finding in findings])
+        terminal.json_line([finding._asdict() for finding in findings], indent=2)
     else:
         for line in check_report.lines(findings, language):
-            click.echo(line)
+            terminal.line(line)
     if any(finding.verdict == FAILS for finding in findings):
         sys.exit(3)
 
@@ -318,7 +382,7 @@ def explain(choice: Choice, code: str, language: str) -> None:
     if described is None:
         raise errors.InvalidInput(f"{connector.name} knows no code '{code[:20]}'.")
     for line in check_report.explanation(described, language):
-        click.echo(line)
+        terminal.line(line)
 
 
 def _inputs(action: Action, source: str | None, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -382,33 +446,9 @@ def _write_codes(connector: Connector, codes: Iterable[Any]) -> None:
         described = connector.explain(code)
         if described is not None:
             for line in check_report.explanation(described, "en"):
-                click.echo(line)
-
-
-def _json_text(value: Any, indent: int | None = None) -> str:
-    unicode_output = (sys.stdout.encoding or "").lower().startswith("utf")
-    return json.dumps(value, ensure_ascii=not unicode_output, indent=indent)
-
-
-def _write_json(value: Any, indent: int | None = 2) -> None:
-    click.echo(_json_text(value, indent))
+                terminal.line(line)
 
 
 def _columns(action: Action) -> tuple[str, ...]:
     items = action.output_schema["properties"][action.streams or ""]["items"]
     return tuple(items["properties"])
-
-
-def _write_table(rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> None:
-    # Imported here: most calls show no table, and it takes as long to import as a send takes.
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    columns = list(columns)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        values = (row.get(column) for column in columns)
-        table.add_row(*("" if value is None else str(value) for value in values))
-    Console(markup=False, highlight=False, emoji=False).print(table)
