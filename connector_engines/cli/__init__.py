@@ -9,10 +9,10 @@ import click
 from connector_runtime.cli import Choice, choosing, exit_status
 from connector_runtime.errors import ConnectorError
 
-from . import cases, proxy
+from . import cases, proxy, temporal
 
 # The package whose absence stops a command, and the extra that brings it.
-_EXTRAS = {"aiohttp": "proxy", "SpiffWorkflow": "spiff", "lxml": "spiff"}
+_EXTRAS = {"aiohttp": "proxy", "SpiffWorkflow": "spiff", "lxml": "spiff", "temporalio": "temporal"}
 
 
 def main() -> None:
@@ -44,5 +44,5 @@ def cli(choice: Choice) -> None:
     """
 
 
-for command in (cases.run, cases.cases, cases.resume, proxy.proxy):
+for command in (cases.run, cases.cases, cases.resume, proxy.proxy, temporal.temporal):
     cli.add_command(command)

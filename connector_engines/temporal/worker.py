@@ -1,0 +1,95 @@
+"""What serves a task queue: it runs the cases and makes their calls."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+import temporalio.worker
+from temporalio.client import Client
+
+from connector_runtime import Connector
+from connector_runtime.errors import InvalidConfiguration
+
+from .activities import Calls
+from .client import refusals
+from .workflow import HEARTBEAT_SECONDS, CaseWorkflow
+
+# A call ends by its own limits long before; then the worker stops all the same.
+_GRACE = timedelta(minutes=10)
+
+
+class Worker:
+    """Serves a task queue with these connectors, each with the settings of one environment.
+
+    No setting leaves this process. At most `threads` calls are under way at once. `identity` is
+    how Temporal names this worker in its histories; without one, by process and host.
+
+    Use it as an async context manager, or `await run()`. Raise InvalidConfiguration.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str,
+        connectors: Mapping[str, Connector],
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        threads: int = 32,
+        identity: str | None = None,
+    ) -> None:
+        if sys.flags.hash_randomization:
+            raise InvalidConfiguration(
+                "a worker needs the environment variable PYTHONHASHSEED=0, set before Python "
+                "starts: another worker that takes a case over must meet the same order in a set."
+            )
+        with contextlib.ExitStack() as undo:
+            given = {name: (settings or {}).get(name, {}) for name in connectors}
+            connections = {
+                name: undo.enter_context(connector.connect(given[name]))
+                for name, connector in connectors.items()
+            }
+            resend = {name: each.get("resendAfterSeconds") for name, each in given.items()}
+            self.calls = Calls(dict(connectors), connections, resend, threads)
+            undo.callback(self.calls.pool.shutdown)
+            self._worker = temporalio.worker.Worker(
+                client,
+                task_queue=task_queue,
+                workflows=[CaseWorkflow],
+                activities=[self.calls.call],
+                max_concurrent_activities=threads,
+                max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS / 5),
+                graceful_shutdown_timeout=_GRACE,
+                identity=identity,
+                # Not for debugging: without it, a step of more than 2 s is taken for a deadlock
+                # and repeated for ever. A script over a large list may take longer.
+                debug_mode=True,
+            )
+            self._closing = undo.pop_all()
+
+    async def run(self) -> None:
+        """Serve until `shutdown`, or until the task is cancelled."""
+        with self._closing, refusals():
+            await self._worker.run()
+
+    async def shutdown(self) -> None:
+        """Take nothing new, wait for the calls that are under way, and end."""
+        await self._worker.shutdown()
+
+    async def __aenter__(self) -> Worker:
+        with refusals():
+            await self._worker.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._closing:
+            await self._worker.__aexit__(kind, error, traceback)

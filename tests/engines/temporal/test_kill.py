@@ -1,0 +1,24 @@
+"""A worker that is killed in the middle of a send: another one finds what became of it."""
+
+from tests.engines.temporal import cluster
+
+CUSTOMER = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.05}
+
+
+def test_worker_killed_in_the_middle_of_a_send_leads_to_adoption(
+    server, config, sandbox, root, on_cluster, name
+):
+    sandbox.fail("slow", method="POST", times=1, seconds=60)
+
+    async def run(cases):
+        with cluster.worker(server.address, config, queue=name) as first:
+            notify = root / "examples" / "notify_customer.bpmn"
+            case = await cases.start(notify, CUSTOMER, id=name)
+            await cluster.until(lambda: sandbox.messages)
+            first.kill()
+        with cluster.worker(server.address, config, identity="second", queue=name):
+            return await case.result()
+
+    data = on_cluster(run, queue=name)
+    assert data["outcome"] == "delivered"
+    assert [data["sms"]["sid"]] == [message["sid"] for message in sandbox.messages]
