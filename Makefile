@@ -1,14 +1,16 @@
 # make demo    the three actions against a local stand-in for Twilio; no account needed
-# make test    ruff, mypy --strict and pytest
+# make test    ruff, mypy --strict, deptry and pytest
 # make build   the package for a marketplace, its listing and its bill of materials, in dist/
 # make soak    many cases at once, and many killed and resumed; minutes, not seconds
+# make docs    the pages that come from the code, then the site in build/site
+# make install-hooks  look at each commit from then on, with pre-commit
 # make diagrams  the BPMN examples as SVG; needs npm and Chromium
 # make bench   how fast, beside a bare loop and the official library; ratios of one run
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test build bench soak diagrams clean
+.PHONY: demo test build docs install-hooks bench soak diagrams clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
@@ -17,10 +19,19 @@ test: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 	$(BIN)/pytest -n 2 --cov
 
 build: $(VENV)/ready
 	@$(BIN)/python build.py
+
+docs: $(VENV)/ready
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+install-hooks: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pre-commit install
 
 bench: $(VENV)/ready
 	@PYTHONPATH=. $(BIN)/python benchmarks/run.py --json bench.json

@@ -77,11 +77,20 @@ def requirements(root: Path, extras: bool = False) -> list[str]:
         return sorted({line for lines in groups.values() for line in lines})
     lines = set(project.get("dependencies", ()))
     if not (root / RUNTIME).is_dir():
-        for distribution in importlib.metadata.packages_distributions().get(RUNTIME, ()):
-            brought = {line for line in lines if _is_of(line, distribution)}
-            needed = importlib.metadata.requires(distribution) or () if brought else ()
-            lines = (lines - brought) | {line for line in needed if "extra ==" not in line}
+        brought = {line for line in lines if _is_of(line, kit().name)}
+        needed = (kit().requires or ()) if brought else ()
+        lines = (lines - brought) | {line for line in needed if "extra ==" not in line}
+        # What only an editable install of the kit needs.
+        lines = {line for line in lines if not _is_of(line, "editables")}
     return sorted(lines)
+
+
+def kit() -> importlib.metadata.Distribution:
+    """Return the installed distribution that brings this kit, and the runtime with it."""
+    for point in importlib.metadata.entry_points(group="connector_runtime.commands", name="new"):
+        if point.dist and point.value.startswith("connector_build."):
+            return point.dist
+    raise LookupError("connector_build is not installed: it is only on the path")
 
 
 def _is_of(requirement: str, distribution: str) -> bool:

@@ -155,7 +155,31 @@ def _verbose(command: Any) -> Any:
     )(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Offers what installed distributions add: the entry points `connector_runtime.commands`.
+
+    So a kit that builds connectors adds to this program, which knows nothing of it.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from importlib.metadata import entry_points
+
+        added = {point.name for point in entry_points(group="connector_runtime.commands")}
+        return sorted({*super().list_commands(context), *added})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(context, name)
+        if own is not None:
+            return own
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group="connector_runtime.commands", name=name):
+            command: click.Command = point.load()
+            return command
+        return None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @_verbose
 @choosing
 def cli(choice: Choice) -> None:

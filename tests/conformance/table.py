@@ -266,7 +266,9 @@ class Server:
             asked = {
                 "method": method,
                 "path": path.removeprefix(f"/2010-04-01/Accounts/{account_sid}"),
-                "form": dict(parse_qsl(body.decode(), strict_parsing=True)) if body else None,
+                "form": dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True))
+                if body
+                else None,
                 "user": user,
                 "password": password,
                 "connection": number,

@@ -1,0 +1,72 @@
+"""`nox`: the tests on every Python that is here, and once with the lowest versions allowed.
+
+`nox --list` shows the sessions. `nox --session tests -- tests/runtime` runs a part.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+ROOT = Path(__file__).parent
+
+nox.options.sessions = ["look", "tests", "lowest"]
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests."""
+    session.install("--quiet", "--editable", ".[test]")
+    session.run("pytest", "--numprocesses", "2", *session.posargs)
+
+
+@nox.session(python="3.10")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest version of each run-time requirement."""
+    path = Path(session.create_tmp(), "lowest.txt")
+    path.write_text("\n".join(_lowest()) + "\n", "utf-8")
+    session.install("--quiet", "--editable", ".[test]", "--constraint", str(path))
+    session.run(
+        "pytest",
+        "--numprocesses",
+        "2",
+        *(
+            session.posargs
+            or (
+                "tests/runtime",
+                "tests/actions",
+                "tests/auth",
+                "tests/engines",
+                "tests/packaging/test_build.py",
+            )
+        ),
+    )
+
+
+@nox.session
+def look(session: nox.Session) -> None:
+    """Run ruff, mypy and deptry, and make the documentation."""
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("deptry", ".")
+    session.run("python", "docs/generate.py", "--check")
+    session.run("mkdocs", "build", "--strict")
+
+
+def _lowest() -> list[str]:
+    """Return a constraint for each requirement of users: exactly its lower bound."""
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    of_users = ("sandbox", "proxy", "spiff", "signing", "build", "temporal")
+    lines = [
+        *project["dependencies"],
+        *(line for name in of_users for line in extras.get(name, ())),
+    ]
+    bounds = [re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?>=([0-9.]+)", line) for line in lines]
+    return [f"{bound[1]}=={bound[2]}" for bound in bounds if bound]
