@@ -24,6 +24,7 @@ _TOLL_FREE = re.compile(r"\+18(00|33|44|55|66|77|88)[0-9]{7}")
 _ADDRESS = re.compile(
     r"https://api(?P<labels>(\.[a-z0-9-]+)*)\.twilio\.com(:443)?/?", re.IGNORECASE
 )
+_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Known to take no names as senders. There are more, which Twilio's pages list.
 _NO_NAMES = frozenset(("CO", "US", "CA", "PR"))
@@ -201,11 +202,10 @@ class _Doctor:
             return self._finding("balance", "owner")
         if balance.why is not None:
             return self._untold("balance", balance.why)
-        try:
-            positive = float(balance.value["balance"]) > 0
-        except (KeyError, TypeError, ValueError):
+        amount = balance.value.get("balance") if isinstance(balance.value, dict) else None
+        if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
             return self._untold("balance", "unanswered")
-        return self._finding("balance", "positive" if positive else "empty")
+        return self._finding("balance", "positive" if float(amount) > 0 else "empty")
 
     # The sender
 
@@ -366,12 +366,12 @@ class _Doctor:
             more = services.value["meta"]["next_page_url"] is not None
         except (KeyError, TypeError):
             return "unanswered"
+        if not all(isinstance(sid, str) and _SERVICE.fullmatch(sid) for sid in sids):
+            return "unanswered"
         asked = [
             (
-                self._inquiry.ask(f"/v1/Services/{quote(str(sid))}/PhoneNumbers", host="messaging"),
-                self._inquiry.ask(
-                    f"/v1/Services/{quote(str(sid))}/Compliance/Usa2p", host="messaging"
-                ),
+                self._inquiry.ask(f"/v1/Services/{sid}/PhoneNumbers", host="messaging"),
+                self._inquiry.ask(f"/v1/Services/{sid}/Compliance/Usa2p", host="messaging"),
             )
             for sid in sids[:_SERVICES]
         ]
@@ -382,6 +382,7 @@ class _Doctor:
                 return reply.why
             try:
                 has = any(n["phone_number"] == self._sender for n in reply.value["phone_numbers"])
+                more = more or reply.value["meta"]["next_page_url"] is not None
             except (KeyError, TypeError):
                 return "unanswered"
             if has:

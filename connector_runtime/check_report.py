@@ -7,8 +7,6 @@ from typing import Any
 
 from .checking import FAILS, HOLDS, UNKNOWN, Finding
 
-LANGUAGES = ("en", "es")
-
 _VERDICTS = {
     "en": {HOLDS: "ok", FAILS: "FAIL", UNKNOWN: "?"},
     "es": {HOLDS: "bien", FAILS: "FALLA", UNKNOWN: "?"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SECONDS = 14.0  # a check takes no longer; with the start of a program, 15
 _AT_ONCE = 8  # more requests at a time and a service may refuse them
+LANGUAGES = ("en", "es")  # of what a check finds, and of what a code means
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
 
 
@@ -73,7 +75,7 @@ class Inquiry:
         self.language = language
         self._make_call = make_call
         self._ends = time.monotonic() + SECONDS
-        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._is_over = False
 
@@ -82,20 +84,19 @@ class Inquiry:
     ) -> Question:
         """Begin a GET; `host` is a name from the manifest's `hosts`."""
         question = Question(self._ends)
-        # Not a pool's thread: the process would wait for it when it ends, however long that takes.
-        thread = threading.Thread(
-            target=self._carry_out,
-            args=(question, path, params, host),
-            name="connector-check",
-            daemon=True,
-        )
-        self._threads.append(thread)
-        thread.start()
+        self._asked.put(_Asked(question.future, path, params, host))
+        if len(self._threads) < _AT_ONCE:
+            # Not a pool: the process would wait for its threads when it ends, however long.
+            thread = threading.Thread(target=self._work, name="connector-check", daemon=True)
+            self._threads.append(thread)
+            thread.start()
         return question
 
     def end(self) -> None:
         """Begin no more requests, and wait for those under way while there is time."""
         self._is_over = True
+        for _ in self._threads:
+            self._asked.put(None)
         for thread in self._threads:
             thread.join(max(self._ends - time.monotonic(), 0))
 
@@ -103,14 +104,19 @@ class Inquiry:
         """Make the error for an answer that came and can't be used; `why` ends its sentence."""
         return self._make_call().unreadable(why)
 
-    def _carry_out(
-        self, question: Question, path: str, params: Mapping[str, Any] | None, host: str | None
-    ) -> None:
-        future = question.future
-        try:
-            with self._room:
-                if not self._is_over and time.monotonic() < self._ends:
-                    with self._make_call() as call:
-                        future.set_result(call.get(path, params, host))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            future.set_exception(error)
+    def _work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            if self._is_over or time.monotonic() >= self._ends:
+                continue
+            try:
+                with self._make_call() as call:
+                    asked.future.set_result(call.get(asked.path, asked.params, asked.host))
+            except BaseException as error:  # noqa: BLE001 - raised where the answer is waited for
+                asked.future.set_exception(error)
+
+
+class _Asked(NamedTuple):
+    future: Future[Any]
+    path: str
+    params: Mapping[str, Any] | None
+    host: str | None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from . import check_report, errors, installed, terminal
-from .checking import FAILS
+from .checking import FAILS, LANGUAGES
 from .connection import Action, Connection, Connector
 from .loading import load
 
@@ -255,9 +255,7 @@ def _fields(schema: dict[str, Any], from_globals: tuple[str, ...], level: int = 
 
 
 def _in_language(command: Any) -> Any:
-    return click.option(
-        "--lang", "language", type=click.Choice(check_report.LANGUAGES), default="en"
-    )(command)
+    return click.option("--lang", "language", type=click.Choice(LANGUAGES), default="en")(command)
 
 
 def _configured(command: Any) -> Any:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar
 
 from . import authentication, errors
-from .checking import Finding, Inquiry
+from .checking import LANGUAGES, Finding, Inquiry
 from .http import Http, Service
 from .resolution import Claim, Found, Known, Look, claim_of, identity, look_up, unresolved
 from .schema import Schema, place
@@ -223,6 +223,7 @@ class Connector:
 
         The fields are code, meaning, hint, step (of the set-up, or None) and delivery.
         """
+        _check_language(language)
         describe = getattr(self._auth, "describe_code", None)
         described: dict[str, Any] | None = describe(str(code), language) if describe else None
         return described
@@ -366,6 +367,9 @@ class Connection:
         Nothing is sent, bought or changed. It takes at most 15 s. Raise ConnectorError where the
         service can't be asked at all.
         """
+        if isinstance(to, str) or not all(isinstance(number, str) for number in to):
+            raise errors.InvalidInput("check: 'to' must be a list of phone numbers, as text.")
+        _check_language(language)
         inquiry = Inquiry(lambda: self._call(None), self._globals, self._settings, to, language)
         try:
             return list(self._auth.check(inquiry))
@@ -593,6 +597,11 @@ class Connection:
             _MOST_BYTES_OF_A_PAGE if action and action.streams else _MOST_BYTES,
             ends,
         )
+
+
+def _check_language(language: str) -> None:
+    if language not in LANGUAGES:
+        raise errors.InvalidInput(f"'language' must be one of {', '.join(LANGUAGES)}.")
 
 
 def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:

@@ -257,6 +257,20 @@ WORLDS = {
         {"registration": "many_services"}, to=(US,),
         faults=[unready("/v1/Services", value={"services": [], "meta": {"next_page_url": "x"}})],
     ),
+    "a service with more numbers than are looked through": World(
+        {"registration": "many_services"}, to=(US,), services=service(),
+        faults=[unready("/PhoneNumbers", value={"phone_numbers": [],
+                                                "meta": {"next_page_url": "x"}})],
+    ),
+    "a campaign found although there are more services": World(
+        {"registration": "campaign"}, to=(US,),
+        faults=[unready("/v1/Services", patch={"meta": {"next_page_url": "x"}})],
+    ),
+    "services whose SIDs are none": World(
+        {"registration": "(unanswered)"}, to=(US,),
+        faults=[unready("/v1/Services", value={"services": [{"sid": "../../x"}],
+                                               "meta": {"next_page_url": None}})],
+    ),
     "services that can't be read": World(
         {"registration": "(unanswered)"}, to=(US,), faults=[unready("/v1/Services", value={})]
     ),
@@ -362,6 +376,9 @@ WORLDS = {
     "a debt": World({"balance": "empty"}, balance="-1.5"),
     "a balance that can't be read": World(
         {"balance": "(unanswered)"}, faults=[unready("/Balance.json", value={"balance": "much"})]
+    ),
+    "a balance that is no number": World(
+        {"balance": "(unanswered)"}, faults=[unready("/Balance.json", value={"balance": "nan"})]
     ),
     "a balance that is not given": World(
         {"balance": "(unanswered)"}, faults=[unready("/Balance.json", value={})]
@@ -522,6 +539,25 @@ def test_a_step_at_a_time_until_all_holds(twilio_folder):
         assert failing(connection) == set()
         sms = connection.run("send_sms", {"to": CO, "body": "Hola"})
         assert sms["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"to": CO}, "'to' must be a list of phone numbers, as text"),
+        ({"to": [573001234567]}, "'to' must be a list of phone numbers, as text"),
+        ({"language": "fr"}, "'language' must be one of en, es"),
+    ],
+)
+def test_what_can_not_be_asked_is_refused_before_anything_is(
+    twilio_folder, sandbox, arguments, message
+):
+    with twilio_folder.connect(sandbox.settings) as connection:
+        with pytest.raises(errors.InvalidInput, match=message):
+            connection.check(**arguments)
+        assert sandbox.requests == []
+    with pytest.raises(errors.InvalidInput, match="'language'"):
+        twilio_folder.explain("30003", "fr")
 
 
 # Twilio can't be asked, or not in time
