@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -266,15 +269,17 @@ def _configured(command: Any) -> Any:
     return click.option("--config", help="A YAML file with 'environments:'.")(command)
 
 
-def _connect(connector: Connector, config: str | None, environment: str | None) -> Connection:
+def _connect(
+    connector: Connector, config: str | None, environment: str | None, ledger: Path | None = None
+) -> Connection:
     if config is None and environment is not None:
         raise errors.InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
     if config is None:
-        return connector.connect({})
+        return connector.connect({}, ledger=ledger)
     from . import environments  # a program that brings its own settings needs no YAML
 
     return connector.connect(
-        environments.of_each(config, environment, [connector.name])[connector.name]
+        environments.of_each(config, environment, [connector.name])[connector.name], ledger=ledger
     )
 
 
@@ -285,6 +290,8 @@ def _connect(connector: Connector, config: str | None, environment: str | None) 
 @_configured
 @click.option("--format", "form", type=click.Choice(["json", "jsonl", "table"]), default="json")
 @click.option("--dry-run", is_flag=True, help="Show the request and send nothing.")
+@click.option("--key", help="Names this call: with the same key it is carried out only once.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="The file that keeps the keys.")
 @choosing
 def run(
     choice: Choice,
@@ -295,18 +302,20 @@ def run(
     environment: str | None,
     form: str,
     dry_run: bool,
+    key: str | None,
+    ledger: Path | None,
 ) -> None:
     """Run an action and print its output."""
     connector = choice.load_one()
     found = connector.action(action)
     inputs = _inputs(found, source, fields)
-    with _connect(connector, config, environment) as connection:
+    with _connect(connector, config, environment, ledger) as connection:
         if dry_run:
             terminal.json_line(connection.preview(action, inputs), indent=2)
         elif found.streams:
             _show_list(connector, found, connection.stream(action, inputs), form)
         else:
-            _run_and_show(connection, found, inputs, form)
+            _run_and_show(connection, found, inputs, form, key)
 
 
 def _show_list(connector: Connector, action: Action, items: Iterator[Any], form: str) -> None:
@@ -324,10 +333,10 @@ def _show_list(connector: Connector, action: Action, items: Iterator[Any], form:
 
 
 def _run_and_show(
-    connection: Connection, action: Action, inputs: dict[str, Any], form: str
+    connection: Connection, action: Action, inputs: dict[str, Any], form: str, key: str | None
 ) -> None:
     try:
-        output = connection.run(action.name, inputs)
+        output = connection.run(action.name, inputs, key=key)
     except KeyboardInterrupt:
         if action.effect == "read":
             raise
@@ -362,6 +371,94 @@ def _say_done(action: Action, output: dict[str, Any], error: BaseException) -> N
     )
     terminal.abandon()
     sys.exit(DONE_UNSEEN)
+
+
+@cli.command()
+@click.argument("action")
+@click.option("--since", required=True, help="ISO 8601 with a time zone: 2026-11-24T10:00:00Z.")
+@click.option("--input", "source", help="The input as JSON, @FILE, or - for standard input.")
+@click.option("--set", "fields", multiple=True, metavar="NAME=VALUE", help="One input field.")
+@_configured
+@_verbose
+@choosing
+def find(
+    choice: Choice,
+    action: str,
+    since: str,
+    source: str | None,
+    fields: tuple[str, ...],
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """Look up what a call with this input has made since a moment; nothing is changed.
+
+    'matches' are what it surely made, 'candidates' name all that it may have made.
+    """
+    connector = choice.load_one()
+    inputs = _inputs(connector.action(action), source, fields)
+    try:
+        moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", since))
+    except ValueError:
+        raise errors.InvalidInput(
+            "--since: give a moment with its time zone, such as 2026-11-24T10:00:00Z."
+        ) from None
+    with _connect(connector, config, environment) as connection:
+        told = connection.find(action, inputs, since=moment)
+    terminal.json_line(told._asdict(), indent=2)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--settle", nargs=2, metavar="KEY ID", help="This is what the call of KEY has made.")
+@click.option("--release", metavar="KEY", help="The call of KEY made nothing: let it be tried.")
+@click.option("--format", "form", type=click.Choice(["table", "jsonl"]), default="table")
+@_configured
+@choosing
+def ledger(
+    choice: Choice,
+    file: Path,
+    settle: tuple[str, str] | None,
+    release: str | None,
+    form: str,
+    config: str | None,
+    environment: str | None,
+) -> None:
+    """List the keys of a ledger whose outcome is not known, and resolve one.
+
+    A key is resolved by itself when its call is run again with it. What somebody found out
+    otherwise is told by --settle, for which what it names is read (--config), or by --release.
+    """
+    from .ledger import Ledger
+
+    if settle is not None:
+        connector = choice.load_one()
+        with _connect(connector, config, environment, file) as connection:
+            connection.settle(*settle)
+        return
+    with contextlib.closing(Ledger(file)) as book:
+        if release is not None:
+            book.release(release)
+            return
+        entries = [
+            {
+                "key": entry.key,
+                "action": entry.action,
+                "state": "under way" if book.is_under_way(entry.key) else entry.state,
+                "began": datetime.fromtimestamp(entry.began, timezone.utc).isoformat(
+                    timespec="seconds"
+                ),
+                "candidates": list(entry.candidates),
+            }
+            for entry in book.entries()
+        ]
+    if form == "jsonl":
+        for entry in entries:
+            terminal.json_line(entry)
+    elif entries:
+        rows = ({**entry, "candidates": " ".join(entry["candidates"])} for entry in entries)
+        terminal.table(rows, ("key", "action", "state", "began", "candidates"))
+    else:
+        terminal.line("Every key's outcome is known.")
 
 
 @cli.command()

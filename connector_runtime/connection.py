@@ -485,6 +485,23 @@ class Connection:
                 )
             return output
 
+    @_without_locals
+    def settle(self, key: str, identifier: str) -> dict[str, Any]:
+        """Tell the ledger what the call of a key has made, found out by other means; return it.
+
+        Raise InvalidInput for a key that is known otherwise, and what reading it raises.
+        """
+        if self.ledger is None:
+            raise errors.InvalidConfiguration("configuration: a key needs a ledger to be kept in.")
+        with self.ledger.alone(key):
+            entry = self.ledger.entry(key)
+            if entry.state == "done" or self.ledger.is_under_way(key):
+                raise errors.InvalidInput("the call of this key is done, or under way.")
+            made = self._read_again(self.connector.action(entry.action), identifier)
+            if not self.ledger.end(key, "done", identifier):
+                raise errors.InvalidInput("this belongs to another key.")
+        return made
+
     def _read_again(self, action: Action, identifier: str | None) -> dict[str, Any]:
         reader = self.connector.action(action.read_with or "")
         return self._called(reader, {action.identifier or "": identifier})

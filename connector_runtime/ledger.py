@@ -201,6 +201,23 @@ class Ledger:
             log.error("the ledger could not be written after a call (%s): %s", state, error)
         return True
 
+    def entry(self, key: str) -> Entry:
+        """Return a key's entry, or raise InvalidInput."""
+        with self._lock:
+            self._current()
+            row = self._row(key)
+        if row is None:
+            raise InvalidInput("the ledger has no such key.")
+        return _entry(row)
+
+    def release(self, key: str) -> None:
+        """Let the call of a key be tried again, which is known to have made nothing."""
+        if self.entry(key).state == "done":
+            raise InvalidInput("the call of this key was carried out; it stays so.")
+        if self.is_under_way(key):
+            raise InvalidInput("the call of this key is under way in another process.")
+        self.end(key, "free")
+
     def claim(self, key: str, action: str, input_hash: bytes, began: float) -> Claim:
         """Return what the ledger knows of calls that could have made the record of this one."""
 
