@@ -57,6 +57,7 @@ TRANSITIONS: dict[str, tuple[frozenset[State], State]] = {
 class Call:
     """The record of one call.
 
+    number    that of its task, by which it is kept
     operator  what it calls: "connector/action"
     element   the id of its service task in the BPMN file
     name      what people call that task
@@ -68,6 +69,7 @@ class Call:
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 
+    number: int = 0
     operator: str = ""
     element: str = ""
     name: str = ""
@@ -152,7 +154,7 @@ class Call:
 class Calls(Mapping[str, Call]):
     """The calls of a case that are not over, by the id of their task; by state without a search.
 
-    changed  those that changed since it was cleared
+    changed  those that changed since it was cleared, by their number
     fresh    those that became wanted since it was cleared
     """
 
@@ -161,7 +163,7 @@ class Calls(Mapping[str, Call]):
         self._of: dict[State, dict[str, Call]] = {state: {} for state in State}
         for name, call in calls.items():
             self._of[call.state][name] = call
-        self.changed: set[str] = set()
+        self.changed: dict[int, str] = {}
         self.fresh = list(self._of[State.WANTED])
 
     def __getitem__(self, name: str) -> Call:
@@ -178,7 +180,7 @@ class Calls(Mapping[str, Call]):
 
     def add(self, name: str, call: Call) -> None:
         self._calls[name] = self._of[call.state][name] = call
-        self.changed.add(name)
+        self.changed[call.number] = name
         self.fresh.append(name)
 
     def go(self, name: str, event: str, *details: Any, **named: Any) -> None:
@@ -188,10 +190,11 @@ class Calls(Mapping[str, Call]):
         getattr(call, event)(*details, **named)
         del self._of[before][name]
         self._of[call.state][name] = call
-        self.changed.add(name)
+        self.changed[call.number] = name
         if call.state is State.WANTED:
             self.fresh.append(name)
 
     def forget(self, name: str) -> None:
-        del self._of[self._calls.pop(name).state][name]
-        self.changed.add(name)
+        call = self._calls.pop(name)
+        del self._of[call.state][name]
+        self.changed[call.number] = name

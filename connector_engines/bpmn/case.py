@@ -248,6 +248,11 @@ class Case:
         self.calls.fresh.clear()
         return fresh
 
+    @property
+    def scripts_run(self) -> int:
+        """Return how many scripts have run since the case was read: each may change any data."""
+        return self._scripts.count
+
     def take_events(self) -> list[Event]:
         """Return what happened since it was asked for last."""
         events, self._events = self._events, []
@@ -278,7 +283,12 @@ class Case:
             if task.state == TaskState.STARTED and str(task.id) not in self.calls:
                 self._tasks[str(task.id)] = task
                 spec = task.task_spec
-                call = Call(spec.operation_name, spec.bpmn_id or spec.name, spec.bpmn_name or "")
+                call = Call(
+                    task.number,
+                    spec.operation_name,
+                    spec.bpmn_id or spec.name,
+                    spec.bpmn_name or "",
+                )
                 self.calls.add(str(task.id), call)
         self._scripts.wanted.clear()
         for task in list(self._tasks.values()) if self.workflow.track.left else ():

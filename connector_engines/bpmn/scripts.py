@@ -34,13 +34,18 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
 class Scripts(PythonScriptEngine):  # type: ignore[misc]
     """Evaluates the expressions of a case with a few built-in functions, and no import.
 
-    `wanted` collects the service tasks that ask for their call.
+    `wanted` collects the service tasks that ask for their call; `count` is how many scripts ran.
     """
 
     def __init__(self) -> None:
         allowed = {each.__name__: each for each in _BUILTINS}
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
+        self.count = 0
+
+    def execute(self, task: Any, script: str, external_context: Any = None) -> Any:
+        self.count += 1
+        return super().execute(task, script, external_context)
 
 
 def inputs(task: Any) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 A case is a mapping of names to JSON texts:
 
-    ""            its head: the last task, the data of the process, what stopped it
-    "s" + task    the head of a subprocess, by the task that started it
-    "t" + task    a task
-    "c" + task    the record of a task's call
-    "v" + hash    a large value, or a part of a long list; once, however many tasks have it
+    ""              its head: the last task, the data of the process, what stopped it
+    "s" + number    the head of a subprocess, by the task that started it
+    "t" + number    a task
+    "c" + number    the record of a task's call
+    "v" + number    a large value, or a part of a long list; once, however many tasks have it
 
-`Keeper.changes` gives the parts that have changed since they were kept last. A case that is
-finished is its head alone.
+Numbers grow, so that what is written together lies together. `Keeper.changes` gives the parts that
+have changed since they were kept last. A case that is finished is its head alone.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections import Counter
@@ -94,7 +93,7 @@ def restore(
     with given(now, new_id):
         case = reader.case(case_id, new_id)
     keeper = Keeper(case)
-    keeper.kept({name: hash(text) for name, text in parts.items()}, reader.uses)
+    keeper.kept(parts, reader.uses)
     return case, keeper
 
 
@@ -118,18 +117,23 @@ class Keeper:
         self._uses: dict[str, frozenset[str]] = {}  # the values that a part needs
         self._users: Counter[str] = Counter()  # how many parts need a value
         self._next: tuple[_Writer, Changes] | None = None
+        self._names = _Names()
+        self._growing: _Growing = {}
         case.workflow.track.record()
 
-    def kept(self, texts: dict[str, int], uses: Mapping[str, frozenset[str]]) -> None:
+    def kept(self, parts: Mapping[str, str], uses: Mapping[str, frozenset[str]]) -> None:
         """Take these as kept."""
-        self._kept = texts
+        self._kept = {name: hash(text) for name, text in parts.items()}
+        for name, text in parts.items():
+            if name.startswith("v"):
+                self._names.know(name, text)
         self._uses = dict(uses)
         for values in uses.values():
             self._users.update(values)
 
     def changes(self) -> Changes:
         case, track, kept = self._case, self._case.workflow.track, self._kept or {}
-        writer = _Writer(case)
+        writer = _Writer(case, self._names, self._growing)
         delete: set[str] = set()
         if self._kept is None:
             writer.write_all()
@@ -139,10 +143,11 @@ class Keeper:
         else:
             writer.write_head()
             writer.write_tasks(track.changed.values())
-            writer.write_calls(case.calls.changed)
-            delete = {f"t{name}" for name in track.removed}
-            delete |= {f"s{name}" for name in track.closed}
-            delete |= {f"c{name}" for name in case.calls.changed if name not in case.calls}
+            writer.write_calls(case.calls.changed.values())
+            delete = {_name("t", number) for number in track.removed}
+            delete |= {_name("s", number) for number in track.closed}
+            changed = case.calls.changed.items()
+            delete |= {_name("c", number) for number, name in changed if name not in case.calls}
         put = {name: text for name, text in writer.parts.items() if kept.get(name) != hash(text)}
         delete = {name for name in delete if name in kept and name not in writer.parts}
         put.update((name, text) for name, text in writer.values.items() if name not in kept)
@@ -164,6 +169,7 @@ class Keeper:
         for name in changes.delete:
             self._kept.pop(name, None)
             self._users.pop(name, None)
+            self._names.forget(name)
         self._kept.update((name, hash(text)) for name, text in changes.put.items())
         self._case.workflow.track.record()
         self._case.calls.changed.clear()
@@ -181,8 +187,12 @@ class Keeper:
 class _Writer:
     """Writes parts: `parts` by name, the values that they need, and which part needs which."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(
+        self, case: Case, names: _Names | None = None, growing: _Growing | None = None
+    ) -> None:
         self._case = case
+        self._names = names or _Names()
+        self._growing = {} if growing is None else growing
         self.parts: Parts = {}
         self.values: Parts = {}
         self.uses: dict[str, frozenset[str]] = {}
@@ -192,8 +202,9 @@ class _Writer:
         self.write_head()
         if not self._case.is_over:
             workflow = self._case.workflow
-            for each in (workflow, *workflow.subprocesses.values()):
-                self.write_tasks(each.tasks.values())
+            workflows = (workflow, *workflow.subprocesses.values())
+            tasks = [task for each in workflows for task in each.tasks.values()]
+            self.write_tasks(sorted(tasks, key=lambda task: task.number))
             self.write_calls(self._case.calls)
 
     def write_head(self) -> None:
@@ -209,17 +220,18 @@ class _Writer:
     def write_tasks(self, tasks: Iterable[Any]) -> None:
         subprocesses = {}
         for task in tasks:
-            owner = task.workflow.parent_task_id
+            owner = _number(task.workflow.parent_task_id, self._case.workflow)
             if owner is not None:
                 subprocesses[owner] = task.workflow
-            self._put(f"t{task.id}", self._task(task, owner))
+            self._put(_name("t", task.number), self._task(task, owner))
         for owner, subprocess in subprocesses.items():
-            self._put(f"s{owner}", self._workflow(subprocess))
+            self._put(_name("s", owner), self._workflow(subprocess))
 
     def write_calls(self, names: Iterable[str]) -> None:
         for name in names:
-            if name in self._case.calls:
-                self._put(f"c{name}", _encode(self._case.calls[name].to_dict()))
+            call = self._case.calls.get(name)
+            if call is not None:
+                self._put(_name("c", call.number), _encode({"task": name, **call.to_dict()}))
 
     def _put(self, name: str, text: str) -> None:
         self.parts[name] = text
@@ -228,17 +240,15 @@ class _Writer:
 
     def _workflow(self, workflow: Any) -> str:
         last = workflow.last_task
-        root = workflow.task_tree
         fields = {
-            "root": str(root.id) if root is not None and not self._case.is_over else None,
-            "last": str(last.id) if last is not None and not self._case.is_over else None,
+            "last": last.number if last is not None and not self._case.is_over else None,
             "success": workflow.success,
             "completed": workflow.completed,
             "correlations": workflow.correlations,
         }
         return f'{_encode(fields)[:-1]},"data":{self._data(workflow.data)}}}'
 
-    def _task(self, task: Any, owner: UUID | None) -> str:
+    def _task(self, task: Any, owner: int | None) -> str:
         internal = dict(task.internal_data)
         merged, remaining = internal.get("merged"), internal.get("remaining")
         if merged:
@@ -249,8 +259,9 @@ class _Writer:
             del internal["event_fired"]  # as if it were not there
         parent = task.parent
         fields = {
-            "in": owner and str(owner),
-            "parent": parent and str(parent.id),
+            "id": str(task.id),
+            "in": owner,
+            "parent": parent and parent.number,
             "place": task.position,
             "state": task._state,
             "since": task.last_state_change,
@@ -263,14 +274,23 @@ class _Writer:
         if parent is not None and shared in data and data[shared] is parent.data.get(shared):
             data = {name: value for name, value in data.items() if name != shared}
             fields["shares"] = True
-        return f'{_encode(fields)[:-1]},"data":{self._data(data)}}}'
+        if task._state != TaskState.STARTED:
+            return f'{_encode(fields)[:-1]},"data":{self._data(data)}}}'
+        # A loop's results: what is there stays as it is, unless a script was run.
+        growing = shared_output(task)
+        entries = [
+            f"{_encode(name)}:"
+            + (self._growing_list(task.number, each) if name == growing else self._value(each))
+            for name, each in _REGISTRY.clean(data).items()
+        ]
+        return f'{_encode(fields)[:-1]},"data":{{{",".join(entries)}}}}}'
 
     def _data(self, data: Mapping[str, Any]) -> str:
         items = _REGISTRY.clean(data).items()
         return "{" + ",".join(f"{_encode(name)}:{self._value(each)}" for name, each in items) + "}"
 
     def _value(self, value: Any) -> str:
-        """Write a value in its place, or by its hash: {"v": value}, {"r": hash}, {"l": parts}."""
+        """Write a value in its place, or its name: {"v": value}, {"r": name}, {"l": parts}."""
         if type(value) is list and len(value) >= _CHUNK:
             whole = len(value) - len(value) % _CHUNK
             chunks = [value[start : start + _CHUNK] for start in range(0, whole, _CHUNK)]
@@ -284,18 +304,84 @@ class _Writer:
         text = _encode(value)
         return f'{{"v":{text}}}' if len(text) <= _LARGE else f'{{"r":"{self._keep(text)}"}}'
 
+    def _growing_list(self, number: int, value: Any) -> str:
+        """Write a list of which only the end is new, as far as it can be told."""
+        if type(value) is not list or len(value) < _CHUNK:
+            return self._value(value)
+        seen, scripts, parts = self._growing.get(number, ([], -1, []))
+        run = self._case.scripts_run
+        whole = len(value) - len(value) % _CHUNK
+        known = len(parts) * _CHUNK
+        if (
+            run != scripts
+            or known > whole
+            or any(old is not new for old, new in zip(seen, value, strict=False))
+        ):
+            known, parts = 0, []
+        parts = list(parts)
+        for start in range(known, whole, _CHUNK):
+            parts.append(self._keep(_encode(value[start : start + _CHUNK])))
+        self._needed.update(parts)
+        self._growing[number] = (value[:whole], run, parts)
+        entries = [f'{{"c":"{part}"}}' for part in parts]
+        entries += [self._value(item) for item in value[whole:]]
+        return f'{{"l":[{",".join(entries)}]}}'
+
     def _keep(self, text: str) -> str:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:18]
-        name = base64.urlsafe_b64encode(digest).decode()
-        self.values[f"v{name}"] = text
-        self._needed.add(f"v{name}")
+        name = self._names.of(text)
+        self.values[name] = text
+        self._needed.add(name)
         return name
+
+
+class _Names:
+    """Gives each large value a name, the same one to the same text."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+        self._digests: dict[str, bytes] = {}
+        self._count = 0
+
+    def of(self, text: str) -> str:
+        digest = _digest(text)
+        if digest not in self._names:
+            self._count += 1
+            self._add(_name("v", self._count), digest)
+        return self._names[digest]
+
+    def know(self, name: str, text: str) -> None:
+        self._add(name, _digest(text))
+        self._count = max(self._count, int(name[1:]))
+
+    def forget(self, name: str) -> None:
+        if name in self._digests:
+            del self._names[self._digests.pop(name)]
+
+    def _add(self, name: str, digest: bytes) -> None:
+        self._names[digest], self._digests[name] = name, digest
+
+
+# By the number of a loop: the results that were written, how many scripts had run, their parts.
+_Growing = dict[int, tuple[list[Any], int, list[str]]]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _name(kind: str, number: int) -> str:
+    return f"{kind}{number:08d}"
+
+
+def _number(task: UUID | None, workflow: Any) -> int | None:
+    return None if task is None else int(workflow.get_task_from_id(task).number)
 
 
 class _Reader:
     def __init__(self, process: Process, parts: Mapping[str, str]) -> None:
         self._process = process
         self._parts = parts
+        self._last: list[tuple[Any, int | None]] = []
         self.uses: dict[str, frozenset[str]] = {}
         self._needed: set[str] = set()
 
@@ -303,62 +389,60 @@ class _Reader:
         head = json.loads(self._parts[""])
         process = self._process
         workflow = Workflow(process.spec, process.subprocesses, deserializing=True)
+        workflow.task_tree = None
+        self._head(workflow, head["w"], "")
         names = [name for name in self._parts if name.startswith("t")]
-        tasks = [(UUID(name[1:]), json.loads(self._parts[name])) for name in names]
-        tasks.sort(key=lambda item: int(item[1]["place"]))
-        inside: dict[str | None, list[tuple[UUID, dict[str, Any]]]] = {}
-        for name, fields in tasks:
-            inside.setdefault(fields["in"], []).append((name, fields))
-        self._fill(workflow, head["w"], inside)
-        self._done_with("")
+        records = [(int(name[1:]), json.loads(self._parts[name])) for name in names]
+        # A task comes after its parent, and a subprocess after the task that has it.
+        records.sort(key=lambda record: int(record[1]["place"]))
+        owners: dict[int | None, Any] = {None: workflow}
+        numbers: dict[int, Any] = {}
+        for number, fields in records:
+            task = numbers[number] = self._task(owners[fields["in"]], number, fields, numbers)
+            name = _name("s", number)
+            if name in self._parts:
+                spec = workflow.subprocess_specs[task.task_spec.spec]
+                subprocess = Subprocess(spec, task.id, workflow, deserializing=True)
+                subprocess.task_tree = None
+                subprocess.completed_event.connect(task.task_spec._on_subworkflow_completed, task)
+                workflow.subprocesses[task.id] = owners[number] = subprocess
+                self._head(subprocess, json.loads(self._parts[name]), name)
+        for each, last in self._last:
+            each.last_task = numbers.get(last or 0)
+        workflow.track.count = max(numbers, default=0)
         workflow.bpmn_events = _REGISTRY.restore(head["events"])
-        calls = {
-            name[1:]: Call.from_dict(json.loads(text))
-            for name, text in self._parts.items()
-            if name.startswith("c")
-        }
+        calls = [json.loads(text) for name, text in self._parts.items() if name.startswith("c")]
         return Case(
             case_id,
             process,
             workflow,
             new_id,
-            calls=calls,
+            calls={call.pop("task"): Call.from_dict(call) for call in calls},
             fault=head["fault"],
             late=head["late"],
         )
 
-    def _fill(self, workflow: Any, fields: dict[str, Any], inside: Any) -> None:
-        """Put the tasks of a process, and then those of its subprocesses, in their places."""
-        owner = workflow.parent_task_id
-        restored = [
-            self._task(workflow, name, each) for name, each in inside.get(owner and str(owner), ())
-        ]
-        workflow.task_tree = fields["root"] and workflow.tasks.get(UUID(fields["root"]))
-        workflow.last_task = fields["last"] and workflow.tasks.get(UUID(fields["last"]))
+    def _head(self, workflow: Any, fields: dict[str, Any], part: str) -> None:
+        self._last.append((workflow, fields["last"]))
         workflow.success, workflow.completed = fields["success"], fields["completed"]
         workflow.correlations = fields["correlations"]
         workflow.data = self._data(fields["data"])
-        self._done_with(f"s{owner}" if owner else "")
-        top = workflow.top_workflow
-        for task in restored:
-            name = f"s{task.id}"
-            if name in self._parts:
-                spec = top.subprocess_specs[task.task_spec.spec]
-                subprocess = Subprocess(spec, task.id, top, deserializing=True)
-                top.subprocesses[task.id] = subprocess
-                subprocess.completed_event.connect(task.task_spec._on_subworkflow_completed, task)
-                self._fill(subprocess, json.loads(self._parts[name]), inside)
+        self._done_with(part)
 
-    def _task(self, workflow: Any, name: UUID, fields: dict[str, Any]) -> Task:
-        parent = workflow.tasks[UUID(fields["parent"])] if fields["parent"] else None
+    def _task(
+        self, workflow: Any, number: int, fields: dict[str, Any], numbers: Mapping[int, Any]
+    ) -> Task:
+        parent = numbers[fields["parent"]] if fields["parent"] else None
         # Not by its constructor, which would add it to its parent and ask for the time.
         task = Task.__new__(Task)
-        task.id, task.workflow = name, workflow
-        workflow.tasks[name] = task
-        workflow.top_workflow.track.count = task.position = int(fields["place"])
+        task.id, task.workflow = UUID(fields["id"]), workflow
+        workflow.tasks[task.id] = task
+        task.number, task.position = number, fields["place"]
         task._parent, task._children = parent and parent.id, []
         if parent is not None:
-            parent._children.append(name)
+            parent._children.append(task.id)
+        elif workflow.task_tree is None:
+            workflow.task_tree = task
         task._state, task.triggered = int(fields["state"]), fields["triggered"]
         task.task_spec = workflow.spec.task_specs[fields["spec"]]
         task.thread_id, task.last_state_change = 0, fields["since"]
@@ -367,7 +451,7 @@ class _Reader:
         shared = shared_output(parent)
         if parent is not None and fields.get("shares"):
             task.data[shared] = parent.data[shared]
-        self._done_with(f"t{name}")
+        self._done_with(_name("t", number))
         workflow.top_workflow.track.note(task)
         if isinstance(task.task_spec, CatchingEvent) and task._state == TaskState.WAITING:
             workflow.top_workflow.event_manager.add_task(task)
@@ -390,8 +474,8 @@ class _Reader:
         return values
 
     def _large(self, name: str) -> Any:
-        self._needed.add(f"v{name}")
-        return _REGISTRY.restore(json.loads(self._parts[f"v{name}"]))
+        self._needed.add(name)
+        return _REGISTRY.restore(json.loads(self._parts[name]))
 
     def _done_with(self, part: str) -> None:
         self.uses[part] = frozenset(self._needed) | self.uses.get(part, frozenset())

@@ -41,8 +41,8 @@ class Track:
     ready    tasks that run by themselves, in the order in which they became ready
     manual   tasks that wait for somebody
     changed  tasks to keep, once `record` was called
-    removed  tasks to keep no longer
-    closed   tasks whose subprocess is to keep no longer
+    removed  numbers of tasks to keep no longer
+    closed   numbers of tasks whose subprocess is to keep no longer
     left     whether the process has left tasks that had started
     """
 
@@ -50,8 +50,8 @@ class Track:
         self.ready: dict[UUID, Task] = {}
         self.manual: dict[UUID, Task] = {}
         self.changed: dict[UUID, Task] = {}
-        self.removed: set[UUID] = set()
-        self.closed: set[UUID] = set()
+        self.removed: set[int] = set()
+        self.closed: set[int] = set()
         self.recording = False
         self.left = False
         self.touched: dict[UUID, Task] = {}  # since it was pruned last
@@ -84,12 +84,17 @@ class Track:
             tasks.pop(task.id, None)
         if self.recording:
             self.changed.pop(task.id, None)
-            self.removed.add(task.id)
+            self.removed.add(task.number)
 
 
 class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
-    """A task that notes its changes. `position` orders the tasks of a case by their creation."""
+    """A task that notes its changes.
 
+    `number` counts the tasks of a case as they are made. `position` is the number of the task in
+    whose place it is, which orders the children of a task.
+    """
+
+    number: int
     position: int
     _state: int
     spent = False  # of a join: what it brought has been merged
@@ -166,7 +171,7 @@ class _Tasks(dict):  # type: ignore[type-arg]
     def __setitem__(self, name: UUID, task: Any) -> None:
         task.__class__ = Task  # SpiffWorkflow makes its own, and registers it here first
         self.track.count += 1
-        task.position = self.track.count
+        task.number = task.position = self.track.count
         super().__setitem__(name, task)
 
 
@@ -242,7 +247,7 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
     def delete_subprocess(self, my_task: Any) -> list[Any]:
         subprocess = self.subprocesses.pop(my_task.id)
         if self.track.recording:
-            self.track.closed.add(my_task.id)
+            self.track.closed.add(my_task.number)
         tasks = list(subprocess.tasks.values())
         for task in list(tasks):
             if task.id in self.subprocesses:

