@@ -9,11 +9,14 @@
     # Keep the case here, before anything leaves.
     case.end(request.task, result, now)     the output, or a ConnectorError
     case.withdraw(request.task)             it was not made after all
-    case.lose(harmless)                     after a restore: nobody knows how begun calls ended
+    case.lose(harmless)                     nobody knows how the begun calls ended: look them up
+    case.look()                             look once more for those that were not found
+    case.complete(task, data, now)          people and messages
+    case.receive("message", name, payload, correlation, now)
     case.due()                              when something happens by itself, or None
     case.stop(error)                        a fault that is no call's
 
-    case.status, .data, .error, .stopped, .late, .take_events()
+    case.status, .data, .error, .stopped, .late, .tasks, .waits, .take_events()
     case.retry(name, now)                   people decide
     task, operator = case.to_settle(output, name); case.settle(task, output, now)
 

@@ -66,6 +66,7 @@ class Call:
     due       when it may begin; seconds since 1970
     since     when it first began, while it may have been carried out
     before    what `since` was before it began this time
+    resends   how often it was let be sent again because it was not found
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 
@@ -79,6 +80,7 @@ class Call:
     due: float = 0.0
     since: float | None = None
     before: float | None = None
+    resends: int = 0
     error: dict[str, Any] | None = None
 
     @property
@@ -136,7 +138,7 @@ class Call:
 
     def retry(self) -> None:
         self._go("retry")
-        self.attempts, self.due = 0, 0.0
+        self.attempts, self.due, self.resends = 0, 0.0, 0
         self.since = self.error = self.inputs = None
 
     def settle(self) -> None:

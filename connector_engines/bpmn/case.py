@@ -18,17 +18,18 @@ from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinitio
 from SpiffWorkflow.exceptions import SpiffWorkflowException
 from SpiffWorkflow.util.task import TaskState
 
-from connector_runtime.errors import ConnectorError, InvalidInput
+from connector_runtime.errors import ConnectorError, InvalidInput, OutcomeUnknown
 
 from .call import Call, Calls, State
 from .given import NewId, given
-from .process import Process
+from .process import DATA_STORES, Process
 from .scripts import Scripts, inputs, throw
 from .workflow import Workflow, timer_due
 
 log = logging.getLogger("connector_engines.bpmn")
 
-_INTERRUPTED = "INTERRUPTED"
+_NOT_DATA = ("data_objects", DATA_STORES)  # SpiffWorkflow's own
+_MARGIN_SECONDS = 1.0  # by which the connector surely finds its own limit passed
 # What can come from outside, so that a case may wait for it.
 _KINDS = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
 _OUTSIDE = (TimerEventDefinition, MessageEventDefinition, SignalEventDefinition)
@@ -64,6 +65,7 @@ class Case:
     calls     the record of each call that is not over, by the id of its task
     fault     why it stopped, where it was not a call
     late      what came of calls that the process had left in the meantime
+    resend_after_seconds  when a call is made again of which the look-up found nothing; None: never
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Case:
         process: Process,
         workflow: Any,
         new_id: NewId,
+        names: Mapping[str, Any] | None = None,
         *,
         calls: Mapping[str, Call] | None = None,
         fault: dict[str, Any] | None = None,
@@ -82,6 +85,7 @@ class Case:
         self.workflow = workflow
         self.fault = fault
         self.late = late or []
+        self.resend_after_seconds: float | None = None
         self.calls = Calls(calls or {})
         self._new_id = new_id
         # Those whose process still waits for their call; it may have left others.
@@ -91,16 +95,23 @@ class Case:
             tasks = {str(task.id): task for each in workflows for task in each.tasks.values()}
             self._tasks = {name: tasks[name] for name in self.calls if name in tasks}
         self._events: list[Event] = []
-        self._scripts = Scripts()
+        self._scripts = Scripts(names or {})
         workflow.script_engine = self._scripts
 
     @classmethod
     def start(
-        cls, case_id: str, process: Process, data: Mapping[str, Any], now: float, new_id: NewId
+        cls,
+        case_id: str,
+        process: Process,
+        data: Mapping[str, Any],
+        now: float,
+        new_id: NewId,
+        names: Mapping[str, Any] | None = None,
     ) -> Case:
         """Make a case with this data at its start; nothing runs yet.
 
-        Raise InvalidInput where `data` is no JSON.
+        `names` are what its expressions may use beside Python's. Raise InvalidInput where `data` is
+        no JSON.
         """
         first = _copied(data)
         with given(now, new_id):
@@ -108,7 +119,7 @@ class Case:
             workflow.task_tree.data.update(first)
             for task in workflow.track.ready.values():
                 task.data.update(_copied(data))
-            return cls(case_id, process, workflow, new_id)
+            return cls(case_id, process, workflow, new_id, names)
 
     def __repr__(self) -> str:
         return f"<Case {self.id} of {self.process.name}: {self.status}>"
@@ -120,47 +131,42 @@ class Case:
         """The data of the process: where it ended, or where it stands."""
         last = self.workflow.last_task
         data = self.workflow.data if self.workflow.completed or last is None else last.data
-        return {name: value for name, value in data.items() if name != "data_objects"}
+        return {name: value for name, value in data.items() if name not in _NOT_DATA}
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """Return why it stopped: the failed call's `ConnectorError.to_dict()` and `task`, its id.
+        """Return why it stopped: the call's `ConnectorError.to_dict()` and `task`, its element.
 
-        The code is "PROCESS_FAULT" for a fault of the process itself, and "INTERRUPTED" for calls
-        that were under way when its process ended. These come before any failure, for they may have
-        been carried out. `stopped` has them all.
+        A call of which nobody knows whether it was carried out comes before any failure. The code
+        is "PROCESS_FAULT" for a fault of the process itself. `stopped` has all calls.
         """
-        unknown = list(self.calls.of(State.UNKNOWN).values())
-        if not unknown:
-            return self._failure()
-        labels = ", ".join(call.label for call in unknown)
-        why = (
-            "under way when the process ended, and may have been carried out. Look before you let "
-            "it try again"
-        )
-        return {
-            "code": _INTERRUPTED,
-            "message": f"{self.process.file}: {labels}: a call of each was {why}."
-            if len(unknown) > 1
-            else f"{self.process.file}: {labels}: its call was {why}.",
-            "retryable": False,
-            "outcome": "unknown",
-            "task": unknown[0].element,
-        }
+        unknown = next(iter(self.calls.of(State.UNKNOWN).values()), None)
+        return self._failure() if unknown is None else unknown.error
 
     @property
     def stopped(self) -> list[dict[str, Any]]:
-        """Return the calls that stand still: `task` (its own id), `element` (of the BPMN file),
-        `why` ("interrupted" or "failed") and `inputs`, by which to tell those of a loop apart."""
-        return [
-            {
-                "task": name,
-                "element": self.calls[name].element,
-                "why": "interrupted" if self.calls[name].state is State.UNKNOWN else "failed",
-                "inputs": self.calls[name].inputs or {},
-            }
-            for name in self._stopped(None)
-        ]
+        """Return the calls that stand still, those of unknown outcome first.
+
+        Each has `task` (its own id), `element` (of the BPMN file), `why` ("interrupted": nobody
+        knows whether it was carried out, or "failed"), `inputs`, by which to tell those of a loop
+        apart, `error`, and for an interrupted one `since`, the moment at which it began, and what
+        the look-up found: `candidates` and `looked_until`.
+        """
+        return [self._describe(name) for name in self._stopped(None)]
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        call = self.calls[name]
+        error = call.error or {}
+        known = {"task": name, "element": call.element, "inputs": call.inputs or {}, "error": error}
+        if call.state is State.FAILED:
+            return {**known, "why": "failed"}
+        return {
+            **known,
+            "why": "interrupted",
+            "since": call.since,
+            "candidates": list(error.get("candidates") or ()),
+            "looked_until": error.get("looked_until"),
+        }
 
     @property
     def status(self) -> str:
@@ -204,9 +210,12 @@ class Case:
     @property
     def is_idle(self) -> bool:
         """Tell whether no call of it is wanted or under way, and nothing is ready to run."""
-        halted = self._failure() is not None
-        open_calls = self.calls.of(State.BEGUN) or (self.calls.of(State.WANTED) and not halted)
-        return not open_calls and (halted or not self.workflow.track.ready)
+        if self.calls.of(State.BEGUN):
+            return False
+        wanted = self.calls.of(State.WANTED).values()
+        if self._failure() is not None:
+            return not any(call.since is not None for call in wanted)
+        return not wanted and not self.workflow.track.ready
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
@@ -235,6 +244,14 @@ class Case:
         if self._failure() is not None:
             return []
         return [name for name, call in self.calls.of(State.WANTED).items() if call.due <= now]
+
+    def is_wanted(self, name: str) -> bool:
+        """Tell whether a call is to begin, now or when it is due.
+
+        In a case that has stopped, only what may have been carried out is still looked up.
+        """
+        call = self.calls.of(State.WANTED).get(name)
+        return call is not None and (call.since is not None or self._failure() is None)
 
     def take_fresh(self) -> list[tuple[str, float]]:
         """Return the calls that became wanted since it was asked for last, and when they are due.
@@ -293,7 +310,8 @@ class Case:
         self._scripts.wanted.clear()
         for task in list(self._tasks.values()) if self.workflow.track.left else ():
             name = str(task.id)
-            if task.state != TaskState.STARTED and self.calls[name].state is State.WANTED:
+            call = self.calls[name]
+            if task.state != TaskState.STARTED and call.state is State.WANTED and not call.since:
                 self._forget(name)  # the process left it before it began
         self.workflow.track.left = False
         with given(now, self._new_id):
@@ -307,10 +325,10 @@ class Case:
         It must be kept as begun before anything of it leaves. `clock` is the moment as the service
         would have it, where that is not `now`.
         """
-        call = self.calls.of(State.WANTED).get(name)
-        if call is None or call.due > now or self._failure() is not None:
+        if not self.is_wanted(name) or self.calls[name].due > now:
             return None
-        if self._is_left(name):
+        call = self.calls[name]
+        if self._is_left(name) and call.since is None:
             self._forget(name)
             return None
         self.calls.go(name, "begin", now if clock is None else clock)
@@ -334,10 +352,16 @@ class Case:
 
     def end(self, name: str, result: dict[str, Any] | ConnectorError, now: float) -> None:
         """Take what came of a call: its output, or the connector's error."""
+        call = self.calls[name]
+        if isinstance(result, ConnectorError):
+            result = _in_doubt(call, result)
         if self._is_left(name):
-            self._keep_late(
-                name, result.to_dict() if isinstance(result, ConnectorError) else result
-            )
+            if not isinstance(result, ConnectorError):
+                self._keep_late(name, result)
+            elif result.outcome == "unknown":
+                self.calls.go(name, "doubt", self._explain(call.label, call.element, result))
+            else:
+                self._keep_late(name, result.to_dict())
             return
         with given(now, self._new_id):
             if isinstance(result, ConnectorError):
@@ -349,15 +373,22 @@ class Case:
     def lose(self, harmless: Callable[[str], bool]) -> None:
         """Say that nobody knows how the calls ended that had begun: their process is gone.
 
-        `harmless` tells of an operator whether its call may be made again without harm.
+        `harmless` tells of an operator whether its call may be made again without harm. The others
+        are wanted again, and `begin` says since when.
         """
         for name in list(self.calls.of(State.BEGUN)):
-            if not harmless(self.calls[name].operator):
-                self.calls.go(name, "doubt", {})
-            elif self._is_left(name):
-                self._forget(name)  # nobody waits for it
+            if harmless(self.calls[name].operator):
+                if self._is_left(name):
+                    self._forget(name)  # nobody waits for it
+                else:
+                    self.calls.go(name, "lose", harmless=True)
             else:
-                self.calls.go(name, "lose", harmless=True)
+                self.calls.go(name, "lose", harmless=False)
+
+    def look(self) -> None:
+        """Let the calls be looked up once more of which nobody knows whether they were made."""
+        for name in list(self.calls.of(State.UNKNOWN)):
+            self.calls.go(name, "look")
 
     def stop(self, error: Exception) -> None:
         """Stop the case for a fault that is no call's; the first reason is kept."""
@@ -463,6 +494,7 @@ class Case:
     ) -> bool:
         """Take a "message" or a "signal" if it waits for one, and tell whether it did.
 
+        `payload` becomes the variable that the drawing names for it, or each of its fields one.
         `correlation` says which case is meant: each name is a correlation property of the drawing,
         or else a variable of the case, and must have this value.
         """
@@ -473,6 +505,8 @@ class Case:
             for task in list(self.workflow.event_manager.tasks.values()):
                 for part in _parts(task.task_spec.event_definition):
                     if isinstance(part, _KINDS[kind]) and part.name == name:
+                        if _variable(part) is None:
+                            task.data.update(entered)
                         task.task_spec.catch(task, BpmnEvent(part, payload=entered))
                         task.task_spec._update(task)
         return True
@@ -548,6 +582,14 @@ class Case:
             self.calls.go(name, "repeat", now + pause)
             self._tell(task, f"{error.code}, again in {pause:g} s")
             return
+        unknown = error.outcome == "unknown" or (call.before is not None and error.retryable)
+        if unknown and self.resend_after_seconds is not None and not call.resends:
+            due = (call.since or now) + self.resend_after_seconds + _MARGIN_SECONDS
+            self.calls.go(name, "doubt", error.to_dict())
+            self.calls.go(name, "look", due)
+            call.resends += 1
+            self._tell(task, f"{error.code}, looked for again in {max(due - now, 0):.0f} s")
+            return
         try:
             caught = throw(task, error)
         except SpiffWorkflowException as fault:
@@ -557,14 +599,16 @@ class Case:
             self._forget(name)
             self._tell(task, error.code)
             return
-        self.calls.go(name, "fail", self._reason(task, error))
+        self.calls.go(name, "doubt" if unknown else "fail", self._reason(task, error))
 
     def _reason(self, task: Any, error: Exception) -> dict[str, Any]:
         """Describe what stopped a task, or the process where there is none."""
-        where, element = f"'{self.process.name}'", None
-        if task is not None:
-            where, element = _named(task)
-            self._tell(task, getattr(error, "code", "failed"))
+        if task is None:
+            return self._explain(f"'{self.process.name}'", None, error)
+        self._tell(task, getattr(error, "code", "failed"))
+        return self._explain(*_named(task), error)
+
+    def _explain(self, where: str, element: str | None, error: Exception) -> dict[str, Any]:
         known = error.to_dict() if isinstance(error, ConnectorError) else {"code": "PROCESS_FAULT"}
         reason = str(error).rstrip(".") or type(error).__name__
         cause = getattr(error, "exception", None) or error.__cause__
@@ -611,6 +655,11 @@ def _parts(definition: Any) -> list[Any]:
     return [definition]
 
 
+def _variable(definition: Any) -> str | None:
+    """Return the variable that the drawing names for what an event brings."""
+    return getattr(definition, "message_var", None) or getattr(definition, "variable", None)
+
+
 def _for_people(task: Any) -> dict[str, Any]:
     spec = task.task_spec
     extensions = getattr(spec, "extensions", None) or {}
@@ -620,7 +669,7 @@ def _for_people(task: Any) -> dict[str, Any]:
         "element": spec.bpmn_id,
         "name": spec.bpmn_name or spec.bpmn_id,
         "lane": spec.lane,
-        "data": {name: value for name, value in task.data.items() if name != "data_objects"},
+        "data": {name: value for name, value in task.data.items() if name not in _NOT_DATA},
         "instructions": extensions.get("instructionsForEndUser"),
         "form": {
             "schema": properties.get("formJsonSchemaFilename"),
@@ -630,6 +679,12 @@ def _for_people(task: Any) -> dict[str, Any]:
         else None,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _in_doubt(call: Call, error: ConnectorError) -> ConnectorError:
+    """An attempt that was not made says nothing of an earlier one, which may have been."""
+    surely = call.before is None or error.outcome != "not_sent" or error.retryable
+    return error if surely else OutcomeUnknown(str(error))
 
 
 def _is_json(value: Any) -> bool:

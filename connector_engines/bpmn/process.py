@@ -10,13 +10,16 @@ import ast
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lxml import etree
+from SpiffWorkflow.bpmn.exceptions import WorkflowDataException
 from SpiffWorkflow.bpmn.parser.BpmnParser import full_tag
 from SpiffWorkflow.bpmn.parser.ValidationException import ValidationException
+from SpiffWorkflow.bpmn.specs.data_spec import BpmnDataStoreSpecification
 from SpiffWorkflow.bpmn.specs.event_definitions.item_aware_event import SignalEventDefinition
 from SpiffWorkflow.bpmn.specs.event_definitions.message import MessageEventDefinition
 from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
@@ -31,7 +34,10 @@ from .scripts import ConnectorTask
 
 _NAMES = {
     "bpmn": "http://www.omg.org/spec/BPMN/20100524/MODEL",
+    "bpmndi": "http://www.omg.org/spec/BPMN/20100524/DI",
     "spiffworkflow": "http://spiffworkflow.org/bpmn/schema/1.0/core",
+    "camunda": "http://camunda.org/schema/1.0/bpmn",
+    "zeebe": "http://camunda.org/schema/zeebe/1.0",
 }
 _UNSUPPORTED = {
     "//bpmn:subProcess[@triggeredByEvent='true']/bpmn:startEvent[bpmn:errorEventDefinition or"
@@ -52,16 +58,26 @@ _UNSUPPORTED = {
         "is a send task without a message, which sends nothing: for an SMS use a service task"
     ),
 }
-# What a process goes on from. Without a way on, SpiffWorkflow never ends it.
-_NODES = (
-    "//bpmn:process//*[self::bpmn:startEvent or self::bpmn:task or self::bpmn:userTask or"
-    " self::bpmn:manualTask or self::bpmn:scriptTask or self::bpmn:serviceTask or"
-    " self::bpmn:sendTask or self::bpmn:receiveTask or self::bpmn:businessRuleTask or"
-    " self::bpmn:callActivity or self::bpmn:transaction or self::bpmn:intermediateCatchEvent or"
+# What ends where no sequence flow leads on: BPMN lets it.
+_ENDS = (
+    "//bpmn:process//*[self::bpmn:task or self::bpmn:userTask or self::bpmn:manualTask or"
+    " self::bpmn:scriptTask or self::bpmn:serviceTask or self::bpmn:sendTask or"
+    " self::bpmn:receiveTask or self::bpmn:businessRuleTask or self::bpmn:callActivity or"
+    " self::bpmn:transaction or self::bpmn:intermediateCatchEvent or"
     " self::bpmn:intermediateThrowEvent or self::bpmn:boundaryEvent or"
-    " self::bpmn:exclusiveGateway or self::bpmn:parallelGateway or"
-    " self::bpmn:inclusiveGateway or self::bpmn:eventBasedGateway or"
-    " self::bpmn:complexGateway or self::bpmn:subProcess[not(@triggeredByEvent='true')]]"
+    " self::bpmn:subProcess[not(@triggeredByEvent='true')]]"
+)
+# What must lead somewhere.
+_WAYS = (
+    "//bpmn:process//*[self::bpmn:startEvent or self::bpmn:exclusiveGateway or"
+    " self::bpmn:parallelGateway or self::bpmn:inclusiveGateway or"
+    " self::bpmn:eventBasedGateway or self::bpmn:complexGateway]"
+)
+# Attributes that Spiff Arena writes and BPMN's schema does not have.
+_ARENA = (
+    ("//bpmn:startEvent", "messageRef"),
+    ("//bpmn:dataStoreReference", "type"),
+    ("//bpmndi:BPMNPlane", "label"),
 )
 _EVALUATED = (
     *("conditionExpression", "condition"),
@@ -90,7 +106,44 @@ class Process(NamedTuple):
     subprocesses: dict[str, Any]
 
 
-class _Parser(SpiffBpmnParser):  # type: ignore[misc]  # SpiffWorkflow has no types
+DATA_STORES = "data_stores"
+
+
+class DataStore(BpmnDataStoreSpecification):  # type: ignore[misc]  # SpiffWorkflow has no types
+    """A data store, which lasts as long as its case: nothing is shared between cases."""
+
+    def get(self, my_task: Any) -> None:
+        values = my_task.workflow.top_workflow.data.get(DATA_STORES, {})
+        if self.bpmn_id not in values:
+            raise WorkflowDataException(
+                f"The data store '{self.bpmn_id}' is empty.", my_task, data_input=self
+            )
+        my_task.data[self.bpmn_id] = deepcopy(values[self.bpmn_id])
+
+    def set(self, my_task: Any) -> None:
+        if self.bpmn_id not in my_task.data:
+            raise WorkflowDataException(
+                f"The data store '{self.bpmn_id}' is to be written, but there is no variable of "
+                "this name.",
+                my_task,
+                data_output=self,
+            )
+        values = my_task.workflow.top_workflow.data.setdefault(DATA_STORES, {})
+        values[self.bpmn_id] = my_task.data.pop(self.bpmn_id)
+
+
+class _AnyName(dict):  # type: ignore[type-arg]
+    """Has the same value for every name."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __missing__(self, _: object) -> Any:
+        return DataStore
+
+
+class _Parser(SpiffBpmnParser):  # type: ignore[misc]
+    DATA_STORE_CLASSES = _AnyName()
     OVERRIDE_PARSER_CLASSES = {  # noqa: RUF012 - how SpiffWorkflow is extended
         **SpiffBpmnParser.OVERRIDE_PARSER_CLASSES,
         full_tag("serviceTask"): (ServiceTaskParser, ConnectorTask),
@@ -98,41 +151,87 @@ class _Parser(SpiffBpmnParser):  # type: ignore[misc]  # SpiffWorkflow has no ty
 
 
 def parse(
-    path: Path,
-    content: bytes,
+    contents: Mapping[Path, bytes],
     connectors: Mapping[str, Connector],
     settings: Mapping[str, Mapping[str, Any]],
     process_id: str | None = None,
 ) -> Process:
-    """Return one process of a BPMN file, once all is checked that can be known before it runs.
+    """Return one process of some files, once all is checked that can be known before it runs.
 
-    `settings` say which global parameters fill inputs that no task gives. `process_id` is needed
-    where the file has several executable processes. Raise InvalidProcess with every problem.
+    The files are BPMN, and DMN for decisions. `settings` say which global parameters fill inputs
+    that no task gives. `process_id` is needed where several processes could be meant. Raise
+    InvalidProcess with every problem.
     """
-    tree = _tree(path, content)
+    trees = {path: _tree(path, content) for path, content in contents.items()}
+    drawings = {path: tree for path, tree in trees.items() if _is_bpmn(tree)}
+    decisions = {path: tree for path, tree in trees.items() if path not in drawings}
+    first = next(iter(contents))
+    if not drawings:
+        raise InvalidProcess(f"{first}: it is no BPMN 2.0 file: its root is no 'definitions'.")
+    chosen = _chosen(drawings, process_id)
+    path = next(each for each, tree in drawings.items() if chosen in _processes(tree))
     problems = [
-        *_references(tree),
-        *_unsupported(tree),
-        *_operators(tree, connectors, settings),
-        *_expressions(tree),
+        f"{problem}" if each == path else f"{each.name}: {problem}"
+        for each, tree in drawings.items()
+        for problem in (
+            *_references(tree),
+            *_unsupported(tree),
+            *_operators(tree, connectors, settings),
+            *_expressions(tree),
+            *_calls(tree, drawings, decisions),
+        )
     ]
     if problems:
-        raise InvalidProcess(f"{path}: {'; '.join(problems)}.", problems=problems)
+        saved_by = _saved_by(trees[path])
+        raise InvalidProcess(f"{path}: {'; '.join(problems)}.{saved_by}", problems=problems)
+    for tree in drawings.values():
+        _complete(tree)
     parser = _Parser(validator=VALIDATOR)
     try:
-        parser.add_bpmn_xml(tree, str(path))
-        chosen = _chosen(path, sorted(parser.get_process_ids()), process_id)
+        for each, tree in decisions.items():
+            parser.add_dmn_xml(tree.getroot(), str(each))
+        for each, tree in drawings.items():
+            parser.add_bpmn_xml(tree, str(each))
         spec = parser.get_spec(chosen)
         subprocesses = parser.get_subprocess_specs(chosen)
     except ValidationException as error:
         where = f"'{error.id}': " if error.id else f"line {error.line_number}: "
         where = where if error.id or error.line_number else ""
         reason = " ".join(str(error.args[0]).split()).rstrip(".")
-        raise InvalidProcess(f"{path}: {where}{reason}.", problems=[f"{where}{reason}"]) from error
+        where_from = error.file_name or path
+        raise InvalidProcess(
+            f"{where_from}: {where}{reason}.{_saved_by(trees[path])}", problems=[f"{where}{reason}"]
+        ) from error
     except SpiffWorkflowException as error:
         raise InvalidProcess(f"{path}: {error}.", problems=[str(error)]) from error
-    key = hashlib.sha256(content + chosen.encode()).hexdigest()
-    return Process(key, chosen, path.name, spec, subprocesses)
+    digest = hashlib.sha256(chosen.encode())
+    for content in contents.values():
+        digest.update(hashlib.sha256(content).digest())
+    return Process(digest.hexdigest(), chosen, path.name, spec, subprocesses)
+
+
+def _is_bpmn(tree: Any) -> bool:
+    return bool(tree.getroot().tag == full_tag("definitions"))
+
+
+def _processes(tree: Any) -> dict[str, Any]:
+    return {str(each.get("id")): each for each in tree.iterfind(".//bpmn:process", _NAMES)}
+
+
+def _saved_by(tree: Any) -> str:
+    """Say which program saved a file that can't be run as it is."""
+    root = tree.getroot()
+    program = root.get("exporter") or ""
+    spaces = " ".join(str(each) for each in root.nsmap.values()).lower()
+    for word, name in (("bizagi", "Bizagi Modeler"), ("camunda", "Camunda Modeler")):
+        if not program and word in spaces:
+            program = name
+    if not program or root.find(".//spiffworkflow:*", _NAMES) is not None:
+        return ""
+    return (
+        f" (The file was saved by {program}, for another engine: conditions and scripts must be "
+        "Python, and each service task needs an operator.)"
+    )
 
 
 def _tree(path: Path, content: bytes) -> Any:
@@ -147,19 +246,105 @@ def _tree(path: Path, content: bytes) -> Any:
         raise InvalidProcess(
             f"{path}: it has a DOCTYPE, which BPMN does not need and entities could abuse."
         )
-    if tree.getroot().tag != full_tag("definitions"):
+    kind = etree.QName(tree.getroot())
+    if kind.localname != "definitions" or not ("BPMN" in kind.namespace or "DMN" in kind.namespace):
         raise InvalidProcess(f"{path}: it is no BPMN 2.0 file: its root is no 'definitions'.")
     return tree
 
 
-def _chosen(path: Path, found: Sequence[str], asked: str | None) -> str:
-    if asked is None and len(found) == 1:
-        return found[0]
-    if asked in found:
+def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
+    """Return the id of the process to run: the one asked for, or the only one that can be meant."""
+    processes = {
+        name: each for tree in drawings.values() for name, each in _processes(tree).items()
+    }
+    if asked in processes:
         return str(asked)
-    listed = ", ".join(found) or "none"
-    wanted = f"has no executable process '{asked}'" if asked else "must have one to choose"
-    raise InvalidProcess(f"{path}: it {wanted}; executable processes in it: {listed}.")
+    called = {
+        call.get("calledElement")
+        for tree in drawings.values()
+        for call in tree.iterfind(".//bpmn:callActivity", _NAMES)
+    }
+    executable = [name for name, each in processes.items() if each.get("isExecutable") == "true"]
+    meant = [name for name in executable if name not in called] or executable
+    if asked is None and len(meant) == 1:
+        return meant[0]
+    listed = ", ".join(
+        name if name in executable else f"{name} (isExecutable is not true)"
+        for name in sorted(processes)
+    )
+    path, tree = next(iter(drawings.items()))
+    if asked is not None:
+        why = f"it has no process '{asked}' (there are: {listed or 'none'})"
+    elif not processes:
+        why = "it has no process"
+    elif meant:
+        why = f"several processes could be meant ({listed}): name the one to run"
+    else:
+        why = (
+            f"no process in it is executable ({listed}): name the one to run, or set isExecutable "
+            "to true in the drawing"
+        )
+    raise InvalidProcess(f"{path}: {why}.{_saved_by(tree)}")
+
+
+def _complete(tree: Any) -> None:
+    """Draw what BPMN lets people leave out, and take out what its schema does not have."""
+    for xpath, attribute in _ARENA:
+        for element in tree.xpath(xpath, namespaces=_NAMES):
+            element.attrib.pop(attribute, None)
+    for process in tree.iterfind(".//bpmn:process", _NAMES):
+        process.set("isExecutable", "true")  # it was named, or is called
+    declared = {each.get("id") for each in tree.iterfind(".//bpmn:dataStore", _NAMES)}
+    for reference in tree.iterfind(".//bpmn:dataStoreReference", _NAMES):
+        store = reference.get("dataStoreRef") or reference.get("id")
+        reference.set("dataStoreRef", store)
+        if store not in declared:
+            declared.add(store)
+            element = etree.Element(full_tag("dataStore"), id=store, name=store)
+            tree.getroot().insert(0, element)
+    leaving = _leaving(tree)
+    for element in tree.xpath(_ENDS, namespaces=_NAMES):
+        name = element.get("id")
+        if name not in leaving and element.get("isForCompensation") != "true":
+            end = etree.Element(full_tag("endEvent"), id=f"{name}.end")
+            flow = etree.Element(
+                full_tag("sequenceFlow"),
+                id=f"{name}.to_end",
+                sourceRef=name,
+                targetRef=f"{name}.end",
+            )
+            element.addnext(flow)
+            element.addnext(end)
+
+
+def _leaving(tree: Any) -> set[str | None]:
+    return {flow.get("sourceRef") for flow in tree.iterfind(".//bpmn:sequenceFlow", _NAMES)}
+
+
+def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any]) -> Iterator[str]:
+    """Check that the processes and decisions that are called are in one of the files."""
+    processes = {name for each in drawings.values() for name in _processes(each)}
+    for call in tree.iterfind(".//bpmn:callActivity", _NAMES):
+        name = call.get("calledElement")
+        if name not in processes:
+            yield (
+                f"'{call.get('id')}' calls the process '{name}', which is in none of the files: "
+                "give its file too, or the folder of both"
+            )
+    known = {
+        element.get("id")
+        for each in decisions.values()
+        for element in each.iter()
+        if isinstance(element.tag, str) and etree.QName(element).localname == "decision"
+    }
+    for task in tree.iterfind(".//bpmn:businessRuleTask", _NAMES):
+        name = task.findtext("bpmn:extensionElements/spiffworkflow:calledDecisionId", "", _NAMES)
+        if name.strip() not in known:
+            yield (
+                f"'{task.get('id')}' asks for the decision '{name.strip()}' "
+                "(spiffworkflow:calledDecisionId), which is in none of the files: give its DMN "
+                "file too, or the folder of both"
+            )
 
 
 def _references(tree: Any) -> Iterator[str]:
@@ -177,8 +362,8 @@ def _unsupported(tree: Any) -> Iterator[str]:
     for xpath, why in _UNSUPPORTED.items():
         for element in tree.xpath(xpath, namespaces=_NAMES):
             yield f"'{element.get('id')}' {why}"
-    leaving = {flow.get("sourceRef") for flow in tree.iterfind(".//bpmn:sequenceFlow", _NAMES)}
-    for element in tree.xpath(_NODES, namespaces=_NAMES):
+    leaving = _leaving(tree)
+    for element in tree.xpath(_WAYS, namespaces=_NAMES):
         if element.get("id") not in leaving:
             yield f"'{element.get('id')}' leads nowhere: let a sequence flow lead to an end event"
 
@@ -191,7 +376,10 @@ def _operators(
         where = f"'{task.get('id')}'"
         operator = task.find("bpmn:extensionElements/spiffworkflow:serviceTaskOperator", _NAMES)
         if operator is None:
-            yield f"{where} has no spiffworkflow:serviceTaskOperator: choose a connector's action"
+            yield (
+                f"{where}{_of_others(task)} has no spiffworkflow:serviceTaskOperator: choose a "
+                f"connector's action ({_offered(connectors)})"
+            )
             continue
         connector_name, slash, action_name = (operator.get("id") or "").partition("/")
         if not slash:
@@ -228,6 +416,29 @@ def _operators(
             text = retry.get(attribute, "1")
             if not (text.isascii() and text.isdigit() and int(text) <= 100):
                 yield f"{where} retry '{attribute}' must be a whole number from 0 to 100"
+
+
+def _of_others(task: Any) -> str:
+    """Say what a service task has that another engine would use."""
+    definition = task.find("bpmn:extensionElements/zeebe:taskDefinition", _NAMES)
+    if definition is not None:
+        return f", which has the Camunda job type '{definition.get('type')}',"
+    for name in ("topic", "class", "delegateExpression", "expression"):
+        value = task.get(f"{{{_NAMES['camunda']}}}{name}")
+        if value:
+            return f", which has camunda:{name} '{value}',"
+    return ""
+
+
+def _offered(connectors: Mapping[str, Connector]) -> str:
+    """List the operators there are, with the inputs that they need."""
+    offered = []
+    for name, connector in connectors.items():
+        for action in connector.actions.values():
+            required = action.input_schema.get("required", ())
+            needed = ", ".join(each for each in required if each not in action.globals)
+            offered.append(f"{name}/{action.name}" + (f" with {needed}" if needed else ""))
+    return "; ".join(offered) or "none is loaded"
 
 
 def _expressions(tree: Any) -> Iterator[str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from SpiffWorkflow.bpmn import BpmnEvent
@@ -13,6 +18,8 @@ from SpiffWorkflow.spiff.specs.event_definitions import ErrorEventDefinition
 
 from connector_runtime.errors import ConnectorError
 
+from .given import datetime
+
 # What an expression may use beside the data of its case. It keeps honest people from accidents, and
 # dishonest ones from nothing: Python can't be locked in that way.
 _BUILTINS: tuple[Any, ...] = (
@@ -21,6 +28,17 @@ _BUILTINS: tuple[Any, ...] = (
     *(sorted, str, sum, tuple, zip, ArithmeticError, Exception, IndexError, KeyError),
     *(LookupError, NameError, TypeError, ValueError, ZeroDivisionError),
 )
+
+
+# Modules of Python, as far as they are functions: what is behind them is not for expressions.
+_MODULES = {
+    "datetime": datetime,  # its `now` is the case's own moment
+    "timedelta": timedelta,
+    "json": SimpleNamespace(dumps=json.dumps, loads=json.loads),
+    "math": SimpleNamespace(
+        **{name: value for name, value in vars(math).items() if name[0] != "_"}
+    ),
+}
 
 
 class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no types
@@ -37,8 +55,9 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
     `wanted` collects the service tasks that ask for their call; `count` is how many scripts ran.
     """
 
-    def __init__(self) -> None:
-        allowed = {each.__name__: each for each in _BUILTINS}
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        allowed = {each.__name__: each for each in _BUILTINS} | _MODULES | dict(names)
+        # Among the built-ins, a variable of the case comes before a name of these.
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
         self.count = 0

@@ -32,7 +32,7 @@ from SpiffWorkflow.util.task import TaskState
 from .call import Call
 from .case import Case
 from .given import NewId, given
-from .process import Process
+from .process import DataStore, Process
 from .scripts import ConnectorTask
 from .workflow import Subprocess, Task, Workflow, shared_output
 
@@ -46,6 +46,11 @@ def _registry() -> Any:
     config = {**SPIFF_CONFIG, ConnectorTask: ServiceTaskConverter}
     del config[ServiceTask]
     registry = BpmnWorkflowSerializer.configure(config, DefaultRegistry())
+    registry.register(
+        DataStore,
+        lambda store: {"bpmn_id": store.bpmn_id, "bpmn_name": store.bpmn_name},
+        lambda fields: DataStore(**fields),
+    )
     registry._encoder_mode = True  # leaves the walk through the data to the JSON encoder
     return registry
 
@@ -79,19 +84,29 @@ def case_parts(case: Case) -> Parts:
 
 
 def case_of(
-    case_id: str, process: Process, parts: Mapping[str, str], now: float, new_id: NewId
+    case_id: str,
+    process: Process,
+    parts: Mapping[str, str],
+    now: float,
+    new_id: NewId,
+    names: Mapping[str, Any] | None = None,
 ) -> Case:
     """Return the case of these parts. Raise LookupError, TypeError, ValueError, AttributeError."""
-    return restore(case_id, process, parts, now, new_id)[0]
+    return restore(case_id, process, parts, now, new_id, names)[0]
 
 
 def restore(
-    case_id: str, process: Process, parts: Mapping[str, str], now: float, new_id: NewId
+    case_id: str,
+    process: Process,
+    parts: Mapping[str, str],
+    now: float,
+    new_id: NewId,
+    names: Mapping[str, Any] | None = None,
 ) -> tuple[Case, Keeper]:
     """Return the case of these parts, and what keeps it from here on; raise as `case_of`."""
     reader = _Reader(process, parts)
     with given(now, new_id):
-        case = reader.case(case_id, new_id)
+        case = reader.case(case_id, new_id, names)
     keeper = Keeper(case)
     keeper.kept(parts, reader.uses)
     return case, keeper
@@ -385,14 +400,17 @@ class _Reader:
         self.uses: dict[str, frozenset[str]] = {}
         self._needed: set[str] = set()
 
-    def case(self, case_id: str, new_id: NewId) -> Case:
+    def case(self, case_id: str, new_id: NewId, names: Mapping[str, Any] | None) -> Case:
         head = json.loads(self._parts[""])
         process = self._process
         workflow = Workflow(process.spec, process.subprocesses, deserializing=True)
         workflow.task_tree = None
         self._head(workflow, head["w"], "")
-        names = [name for name in self._parts if name.startswith("t")]
-        records = [(int(name[1:]), json.loads(self._parts[name])) for name in names]
+        records = [
+            (int(name[1:]), json.loads(text))
+            for name, text in self._parts.items()
+            if name.startswith("t")
+        ]
         # A task comes after its parent, and a subprocess after the task that has it.
         records.sort(key=lambda record: int(record[1]["place"]))
         owners: dict[int | None, Any] = {None: workflow}
@@ -417,6 +435,7 @@ class _Reader:
             process,
             workflow,
             new_id,
+            names,
             calls={call.pop("task"): Call.from_dict(call) for call in calls},
             fault=head["fault"],
             late=head["late"],

@@ -44,5 +44,10 @@ def cli(choice: Choice) -> None:
     """
 
 
-for command in (cases.run, cases.cases, cases.resume, proxy.proxy, temporal.temporal):
+COMMANDS = (
+    *(cases.run, cases.start, cases.resume, cases.cases, cases.show, cases.tasks, cases.complete),
+    *(cases.message, cases.settle, cases.retry, cases.purge),
+    *(proxy.proxy, temporal.temporal),
+)
+for command in COMMANDS:
     cli.add_command(command)

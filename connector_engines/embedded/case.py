@@ -33,6 +33,7 @@ class Case:
         self.keeper = keeper
         self.lock = threading.RLock()
         self.driver: Driver | None = None
+        self.is_restored = False  # its begun calls are those of a process that is gone
         self.outputs: dict[str, str] = {}  # of its sends, since it was committed last
         self.waits: set[tuple[str, str]] = set()  # as they were committed last
         self._engine = engine

@@ -16,6 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from datetime import datetime, timezone
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -69,6 +70,7 @@ class Driver:
                     raise RuntimeError(f"case {case.id} is running")
             for case in self.cases:
                 case.driver = self
+                self.engine.take(case)
             self.engine.drivers.add(self)
         try:
             while self._step():
@@ -125,6 +127,8 @@ class Driver:
             self.engine.tell(case)
             if self.lazily and case.rules.is_idle and case not in self.fresh:
                 self._release(case)
+        while self.due and not self._is_due(*self.due[0]):
+            heapq.heappop(self.due)  # it came to nothing
         return bool(
             self.underway
             or self.wanted
@@ -153,6 +157,11 @@ class Driver:
             self.timers[case] = timer
             heapq.heappush(self.due, (timer, next(self.numbers), case, None))
 
+    def _is_due(self, due: float, _: int, case: Case, task: str | None) -> bool:
+        if task is None:
+            return self.timers.get(case) == due
+        return case.rules.is_wanted(task)
+
     def _fetch(self) -> None:
         """Read the stored cases that are due."""
         now = self.engine.clock.now()
@@ -170,6 +179,7 @@ class Driver:
         with self.engine.lock:
             if case.driver is None:
                 case.driver = self
+                self.engine.take(case)
                 self.cases.add(case)
                 self.fresh[case] = None
 
@@ -203,11 +213,16 @@ class Driver:
 
     def _call(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
         case, request, connection, action = begun
+        since = request.since and datetime.fromtimestamp(request.since, timezone.utc)
         try:
+            if action.repeatable:
+                return connection.run(action.name, request.inputs)
+            if since:
+                return OutcomeUnknown("It may have been carried out: look before you try again.")
             output = connection.run(action.name, request.inputs)
             free = self.engine.claim(case, request.task, action, output)
-            if request.since is not None and not free:
-                return OutcomeUnknown("What was found is the message of another call.")
+            if since and not free:
+                return OutcomeUnknown("What was found belongs to another call.")
             return output
         except ConnectorError as error:
             return error

@@ -7,9 +7,10 @@ import hashlib
 import json
 import logging
 import threading
+import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from .store import IN_HAND, Change, Row, Store
 
 log = logging.getLogger("connector_engines.embedded")
 
+Files = str | Path | Sequence[str | Path]
 Watch = Callable[[Case, str, str, str], None]
 
 
@@ -53,8 +55,10 @@ class Engine:
 
     `connectors` and `settings` go by the name that a service task puts before the slash. `store` is
     a path for SQLite. At most `threads` calls are under way at once. `watch(case, element id, name,
-    what happened)` is called from the driving thread. Use it as a context manager, or `close` it.
-    Raise InvalidConfiguration, or StoreInUse.
+    what happened)` is called from the driving thread. A send whose outcome nobody knows is looked
+    up; where it is not found, it is sent again after `resend_after_seconds` (at least 120), if that
+    is given. `script_names` are what expressions may use beside Python's own. Use it as a context
+    manager, or `close` it. Raise InvalidConfiguration, or StoreInUse.
     """
 
     def __init__(
@@ -65,12 +69,19 @@ class Engine:
         store: str | Path | None = None,
         threads: int = 8,
         watch: Watch | None = None,
+        resend_after_seconds: float | None = None,
+        script_names: Mapping[str, Any] | None = None,
     ) -> None:
         self.connectors = dict(connectors)
         self.clock = Clock()
-        self._settings = {name: (settings or {}).get(name, {}) for name in self.connectors}
+        self.resend_after_seconds = resend_after_seconds
+        self._script_names = dict(script_names or {})
+        self._settings = {
+            name: self._settings_of(connector, (settings or {}).get(name, {}))
+            for name, connector in self.connectors.items()
+        }
         self._watch = watch
-        self._read: dict[tuple[str, bytes, str | None], Process] = {}
+        self._read: dict[tuple[bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
         self._kept: set[str] = set()  # the processes that the store has
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
@@ -86,6 +97,13 @@ class Engine:
             self.store = Store(Path(store)) if store is not None else None
             self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.pop_all()
+
+    def _settings_of(self, connector: Connector, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say to a connector that sends again, how long it must wait."""
+        options = {option["name"] for option in connector.manifest.get("options", ())}
+        if self.resend_after_seconds is None or "resendAfterSeconds" not in options:
+            return given
+        return {**given, "resendAfterSeconds": self.resend_after_seconds}
 
     def __enter__(self) -> Engine:
         return self
@@ -106,33 +124,36 @@ class Engine:
         if self.store is not None:
             self.store.close()
 
-    def read(self, path: str | Path, process: str | None = None) -> Process:
-        """Read and check a BPMN file without starting a case. Raise InvalidProcess."""
-        path = Path(path)
-        try:
-            with path.open("rb") as file:
-                content = file.read(bpmn.MOST_BYTES + 1)
-        except OSError as error:
-            raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
-        key = (path.name, hashlib.sha256(content).digest(), process)
+    def read(self, path: Files, process: str | None = None) -> Process:
+        """Read and check a drawing without starting a case. Raise InvalidProcess.
+
+        `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
+        folder of them. `process` is the id of the one to run, where there are several.
+        """
+        contents = {each: _content(each) for each in _files(path)}
+        digest = hashlib.sha256()
+        for each, content in contents.items():
+            digest.update(f"{each.name} {len(content)}\n".encode() + content)
+        key = (digest.digest(), process)
         if key not in self._read:
-            self._read[key] = bpmn.parse(path, content, self.connectors, self._settings, process)
+            self._read[key] = bpmn.parse(contents, self.connectors, self._settings, process)
         return self._read[key]
 
     def start(
         self,
-        path: str | Path | Process,
+        path: Files | Process,
         data: Mapping[str, Any] | None = None,
         process: str | None = None,
     ) -> Case:
-        """Make a case of a BPMN file's process, with this data at its start; nothing runs yet.
+        """Make a case of a process (see `read`), with this data at its start; nothing runs yet.
 
         Raise InvalidProcess, or InvalidInput where `data` is no JSON.
         """
         read = path if isinstance(path, Process) else self.read(path, process)
         known = self._processes.setdefault(read.key, read)
         now = self.clock.now()
-        rules = bpmn.Case.start(uuid.uuid4().hex, known, data or {}, now, uuid.uuid4)
+        case_id, names = uuid.uuid4().hex, self._script_names
+        rules = bpmn.Case.start(case_id, known, data or {}, now, uuid.uuid4, names)
         return self._keep(rules)
 
     def load_case(self, text: str) -> Case:
@@ -152,9 +173,11 @@ class Engine:
             raise ValueError(f"this text is no saved case ({fault})") from fault
         if case_id in self._open or (self.store is not None and self.store.row(case_id)):
             raise ValueError(f"case {case_id} is here already, and would do everything twice")
-        rules = bpmn.case_of(case_id, process, parts, self.clock.now(), uuid.uuid4)
-        rules.lose(self._is_harmless)
-        return self._keep(rules)
+        now, names = self.clock.now(), self._script_names
+        rules = bpmn.case_of(case_id, process, parts, now, uuid.uuid4, names)
+        case = self._keep(rules)
+        case.is_restored = True
+        return case
 
     def resume(self) -> Stored:
         """Return the unfinished cases of the store, ready to `run`, open ones included."""
@@ -191,20 +214,28 @@ class Engine:
 
     def _restored(self, row: Row) -> Case:
         assert self.store is not None
-        if row.process not in self._processes:
-            self._processes[row.process] = bpmn.process_of(self.store.process(row.process))
-            self._kept.add(row.process)
         rules, keeper = bpmn.restore(
             row.id,
-            self._processes[row.process],
+            self._known(row.process),
             self.store.parts(row.id),
             self.clock.now(),
             uuid.uuid4,
+            self._script_names,
         )
-        rules.lose(self._is_harmless)
         if row.status == "failed" and row.error and rules.error is None:
             rules.fault = json.loads(row.error)  # its parts could not be written any more
-        return Case(self, rules, keeper)
+        case = Case(self, rules, keeper)
+        case.is_restored = True
+        case.waits = rules.waits
+        return case
+
+    def _known(self, key: str) -> Process:
+        """Return a process that the store has."""
+        assert self.store is not None
+        if key not in self._processes:
+            self._processes[key] = bpmn.process_of(self.store.process(key))
+            self._kept.add(key)
+        return self._processes[key]
 
     def run(self, cases: Iterable[Case] | Stored) -> None:
         """Run cases until none of them can go on by itself; it sleeps while only timers run.
@@ -258,7 +289,9 @@ class Engine:
 
     def _starting(self, kind: str, name: str) -> list[Process]:
         """Return the newest of each known process that starts with this event."""
-        newest = {process.name: process for process in self._processes.values()}
+        keys = self.store.processes() if self.store is not None else []
+        newest = {process.name: process for process in map(self._known, keys)}
+        newest.update((process.name, process) for process in self._processes.values())
         newest.update((process.name, process) for process in self._read.values())
         return [process for process in newest.values() if (kind, name) in bpmn.starts(process)]
 
@@ -326,6 +359,21 @@ class Engine:
         waits = rules.waits
         return Change(row, put, delete, case.outputs, None if waits == case.waits else waits)
 
+    def take(self, case: Case) -> None:
+        """Prepare a case to run: what nobody knows of its calls is to be looked up."""
+        with case.lock:
+            if case.is_restored:
+                case.rules.lose(self._is_harmless)
+                case.is_restored = False
+            case.rules.look()
+            case.rules.resend_after_seconds = self.resend_after_seconds
+
+    def purge(self, older_than_seconds: float) -> int:
+        """Delete the cases of the store that finished so long ago; return how many."""
+        if self.store is None:
+            return 0
+        return self.store.purge(time.time() - older_than_seconds)
+
     def _is_harmless(self, operator: str) -> bool:
         try:
             return bool(self.action(operator)[1].repeatable)
@@ -368,3 +416,26 @@ class Engine:
 
 def _error_text(case: Case) -> str | None:
     return json.dumps(case.error) if case.error else None
+
+
+def _files(path: Files) -> list[Path]:
+    """Return the files that are meant, a folder's in the order of their names."""
+    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(each) for each in path]
+    files: list[Path] = []
+    for each in paths:
+        if each.is_dir():
+            inside = [*each.glob("*.bpmn"), *each.glob("*.dmn")]
+            if not inside:
+                raise InvalidProcess(f"{each}: the folder has no file that ends in .bpmn or .dmn.")
+            files += sorted(inside)
+        else:
+            files.append(each)
+    return files
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(bpmn.MOST_BYTES + 1)
+    except OSError as error:
+        raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from connector_runtime.errors import InvalidConfiguration
+from connector_runtime.errors import ConnectorError, InvalidConfiguration, InvalidInput
 
 _APPLICATION = 0x43415345  # "CASE": tells a store from the databases of others
 _FORMAT = 2
@@ -34,7 +34,7 @@ CREATE TABLE cases (
 ) STRICT;
 CREATE INDEX due ON cases (due) WHERE due IS NOT NULL;
 CREATE INDEX unfinished ON cases (number) WHERE status != 'finished';
-CREATE INDEX unreadable ON cases (number) WHERE status = 'unreadable';
+CREATE INDEX stopped ON cases (status) WHERE status IN ('interrupted', 'unreadable');
 CREATE TABLE parts (
     number INTEGER NOT NULL REFERENCES cases (number),
     name TEXT NOT NULL,
@@ -53,6 +53,12 @@ CREATE TABLE outputs (
     call TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+
+class StoreFailed(ConnectorError):
+    """The store can't be written any more: nothing begins that it would not know of."""
+
+    code = "STORE_FAILED"
 
 
 class StoreInUse(Exception):
@@ -110,8 +116,14 @@ class Store:
             _make(file)
             self._database = undo.enter_context(contextlib.closing(_connect(file)))
             _prepare(self._database, path)
-            # What a killed engine had in hand goes on at once.
-            self._database.execute("UPDATE cases SET due = 0 WHERE due = ?", (IN_HAND,))
+            # What a killed engine had in hand goes on at once, and what was not found is looked
+            # for once more.
+            self._database.execute(
+                "UPDATE cases SET due = 0 WHERE due = ? OR status = 'interrupted'", (IN_HAND,)
+            )
+            self._path, self._file = path, file
+            found = os.stat(file)
+            self._inode = (found.st_dev, found.st_ino)
             undo.pop_all()
 
     def close(self) -> None:
@@ -165,13 +177,37 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
+        self._check_file()
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
             self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            reason = "the disk is full" if "is full" in str(error) else str(error)
+            raise StoreFailed(
+                f"{self._path}: {reason}. Nothing more is begun; make room or repair it, then "
+                "resume."
+            ) from error
         except BaseException:
-            self._database.execute("ROLLBACK")
+            self._undo()
             raise
+
+    def _undo(self) -> None:
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+    def _check_file(self) -> None:
+        """Notice a store that was deleted or replaced: what is written to it would be lost."""
+        try:
+            found = os.stat(self._file)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._inode:
+            raise StoreFailed(
+                f"{self._path}: the file was deleted or replaced while it was in use. Nothing more "
+                "is begun; put it back and resume."
+            )
 
     def parts(self, case: str) -> dict[str, str]:
         with self._lock:
@@ -204,6 +240,26 @@ class Store:
         with self._lock:
             rows = self._database.execute("SELECT id FROM cases WHERE status = 'unreadable'")
             return [case for (case,) in rows]
+
+    def purge(self, before: float) -> int:
+        """Delete the cases that finished before this moment; return how many."""
+        with self._lock, self._transaction():
+            chosen = "SELECT number FROM cases WHERE status = 'finished' AND changed < ?"
+            for table in ("parts", "waits"):
+                self._database.execute(
+                    f"DELETE FROM {table} WHERE number IN ({chosen})",  # noqa: S608 - our own names
+                    (before,),
+                )
+            return self._database.execute(
+                "DELETE FROM cases WHERE status = 'finished' AND changed < ?", (before,)
+            ).rowcount
+
+    def processes(self) -> list[str]:
+        """Return the keys of all processes, the oldest first."""
+        with self._lock:
+            return [
+                key for (key,) in self._database.execute("SELECT key FROM processes ORDER BY rowid")
+            ]
 
     def put_error(self, case: str, status: str, error: str | None) -> None:
         """Commit why a case stopped, and leave its parts as they were kept last."""
@@ -255,19 +311,35 @@ class Store:
         return [case for (case,) in ids], later
 
 
-def listing(path: Path) -> Iterator[dict[str, Any]]:
-    """Give every case of a store, the oldest first, without taking it from who runs them.
+def listing(
+    path: Path, *, status: str | None = None, after: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Give the cases of a store, the oldest first, without taking it from who runs them.
 
-    Nothing is written. Raise InvalidConfiguration where there is no such store.
+    They are read a page at a time. Nothing is written. `status` chooses; `after` is the id of the
+    last one that is not wanted. Raise InvalidConfiguration where there is no such store.
     """
-    columns = ("id", "name", "status", "error", "started", "changed")
-    query = f"SELECT {', '.join(columns)} FROM cases ORDER BY number"  # noqa: S608
+    columns = ("number", "id", "name", "status", "error", "started", "changed")
+    query = (
+        f"SELECT {', '.join(columns)} FROM cases WHERE number > ?"  # noqa: S608 - our own names
+        " AND (?2 IS NULL OR status = ?2) ORDER BY number LIMIT ?3"
+    ).replace("number > ?", "number > ?1", 1)
     with _opening(path), contextlib.closing(_reader(existing(path))) as database:
         if _is_empty(database, path):
             raise _no_store(path)
-        rows = database.execute(query).fetchall()
-    for row in rows:
-        yield dict(zip(columns, row, strict=True))
+        last = 0
+        if after is not None:
+            row = database.execute("SELECT number FROM cases WHERE id = ?", (after,)).fetchone()
+            if row is None:
+                raise InvalidInput(f"there is no case '{after}'.")
+            (last,) = row
+        while True:
+            rows = database.execute(query, (last, status, _PAGE)).fetchall()
+            for row in rows:
+                yield dict(zip(columns[1:], row[1:], strict=True))
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
 
 
 def existing(path: Path) -> Path:
