@@ -217,9 +217,12 @@ class Driver:
         try:
             if action.repeatable:
                 return connection.run(action.name, request.inputs)
-            if since:
-                return OutcomeUnknown("It may have been carried out: look before you try again.")
-            output = connection.run(action.name, request.inputs)
+            output = connection.run(
+                action.name,
+                request.inputs,
+                since=since or None,
+                taken=lambda name: self.engine.has_other(name, request.task),
+            )
             free = self.engine.claim(case, request.task, action, output)
             if since and not free:
                 return OutcomeUnknown("What was found belongs to another call.")

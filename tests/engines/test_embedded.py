@@ -623,7 +623,10 @@ def test_fault_that_no_connector_foresees_stops_its_case_alone(
     broken = tmp_path / "broken" / "actions" / "get_all_sms.py"
     broken.write_text("def run(inputs, call):\n    raise ValueError(call.settings['from'])\n")
     send = tmp_path / "broken" / "actions" / "send_sms.py"
-    send.write_text("def run(inputs, call):\n    raise LookupError(inputs['to'])\n")
+    send.write_text(
+        "def run(inputs, call):\n    raise LookupError(inputs['to'])\n"
+        "def find(inputs, call, since):\n    raise LookupError(inputs['to'])\n"
+    )
     connectors = {"broken": load(tmp_path / "broken"), "twilio": load(root)}
     settings = dict.fromkeys(connectors, sandbox.settings)
     listing = service("list", "broken/get_all_sms", other="1").replace("other", "x")
