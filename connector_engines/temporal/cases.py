@@ -101,7 +101,7 @@ class Cases:
         content = _content(path)
         key = (content, process)
         if key not in self._read:
-            found = bpmn.parse(path, content, self.connectors, self._settings, process)
+            found = bpmn.parse({path: content}, self.connectors, self._settings, process)
             text = bpmn.process_text(found)
             needs = {
                 name: connector.version
