@@ -349,11 +349,15 @@ class _Doctor:
 
     def _service_campaigns(self) -> set[Any] | str:
         """Return the statuses of the sender's own campaigns, or why there are none."""
-        numbers = self._reply(self._sender_questions["numbers"])
-        if numbers.why is None and isinstance(numbers.value, dict):
-            listed = numbers.value.get("phone_numbers")
-            if isinstance(listed, list) and not any(_is_american(entry) for entry in listed):
-                return "not_needed_sender"
+        reply = self._reply(self._sender_questions["numbers"])
+        if reply.why is not None:
+            return reply.why
+        try:
+            numbers = [str(entry["phone_number"]) for entry in reply.value["phone_numbers"]]
+        except (KeyError, TypeError):
+            return "unanswered"
+        if not any(number.startswith("+1") for number in numbers):
+            return "not_needed_sender"
         return _campaigns(self._reply(self._sender_questions["campaigns"]))
 
     def _campaigns_of_number(self) -> set[Any] | str:
@@ -559,10 +563,6 @@ def _campaigns(reply: _Reply) -> set[Any] | str:
 
 def _can_send_sms(number: Any) -> bool:
     return "SMS" in number["capabilities"]
-
-
-def _is_american(number: Any) -> bool:
-    return isinstance(number, dict) and str(number.get("phone_number")).startswith("+1")
 
 
 def _need(countries: list[str | None], where: tuple[str, ...]) -> str:

@@ -150,7 +150,11 @@ WORLDS = {
         scenario="test-credentials",
     ),
     "an account that is elsewhere": World(
-        {"credentials": "no_account", "number": "(refused)"},
+        {"credentials": "no_account", "number": "(refused)", "balance": "(refused)"},
+        faults=[unready("", value={"code": 20404}, status=404)],
+    ),
+    "an account that is elsewhere, with a service": World(
+        {"credentials": "no_account", "number": "(refused)"}, scenario="service",
         faults=[unready("", value={"code": 20404}, status=404)],
     ),
     # The sender
@@ -195,6 +199,14 @@ WORLDS = {
     "a service that can't be read": World(
         {"number": "(unanswered)"}, scenario="service",
         faults=[unready("/PhoneNumbers", value={"phone_numbers": [{}]})],
+    ),
+    "a service of things that are no numbers": World(
+        {"number": "(unanswered)", "registration": "(unanswered)"}, scenario="service", to=(US,),
+        faults=[unready("/PhoneNumbers", value={"phone_numbers": [5]})],
+    ),
+    "a service whose numbers may not be asked for": World(
+        {"number": "(not_allowed)", "registration": "(not_allowed)"}, scenario="service", to=(US,),
+        faults=[unready("/PhoneNumbers", value={"code": 70051}, status=403)],
     ),
     "a service that may not be asked for": World(
         {"number": "(not_allowed)"}, scenario="service",
@@ -327,6 +339,14 @@ WORLDS = {
     "a look-up without a country": World(
         {"recipient.1": "valid", "country.1": "no_country"}, to=(CO,),
         faults=[unready("/%2B573001234567", patch={"country_code": None})],
+    ),
+    "a look-up with a country that is none": World(
+        {"recipient.1": "valid", "country.1": "no_country"}, to=(CO,),
+        faults=[unready("/%2B573001234567", patch={"country_code": "C/O"})],
+    ),
+    "a look-up that says neither": World(
+        {"recipient.1": "(unanswered)"}, to=(CO,),
+        faults=[unready("/%2B573001234567", patch={"valid": "yes"})],
     ),
     "a look-up that can't be read": World(
         {"recipient.1": "(unanswered)", "country.1": "no_country"}, to=(CO,),
@@ -523,6 +543,55 @@ def test_the_accounts_name_is_shown_harmlessly(examine, name):
     assert outcome_of(findings[0]) == "active"
     assert len(detail) < 100
     assert detail.isprintable()
+
+
+def detail_of(findings, name):
+    return next(finding.detail for finding in findings if finding.id == name)
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({}, "from the US. It can do: SMS, calls, MMS."),
+        ({"mms": False}, "from the US. It can do: SMS, calls."),
+        ({"sms": False}, "that can't send SMS. It can do: calls, MMS."),
+        ({"sms": False, "voice": False, "mms": False}, "that can't send SMS. It can do: nothing."),
+    ],
+)
+def test_a_number_shows_what_it_can_do(examine, able, expected):
+    _, findings = examine(World({}, numbers={NUMBER: able}))
+    assert detail_of(findings, "number").endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("problems", "expected"),
+    [
+        (["TOO_SHORT"], "(TOO_SHORT)"),
+        (["TOO_SHORT", "NOT_A_NUMBER"], "(TOO_SHORT, NOT_A_NUMBER)"),
+        (["\x1b[2J"], "(?)"),
+        ([], "(INVALID)"),
+        (None, "(INVALID)"),
+        ("TOO_SHORT", "(INVALID)"),
+    ],
+)
+def test_an_invalid_number_shows_why(examine, problems, expected):
+    changed = unready("/%2B573001234567", patch={"valid": False, "validation_errors": problems})
+    _, findings = examine(World({}, to=(CO,), faults=[changed]))
+    assert expected in detail_of(findings, "recipient.1")
+
+
+@pytest.mark.parametrize(("status", "shown"), [("asleep", "'asleep'"), ("a\x1b[2J", "'?'")])
+def test_words_from_outside_are_shown_harmlessly(examine, status, shown):
+    changed = unready(".json", patch={"status": status}, account=True)
+    _, findings = examine(World({}, faults=[changed]))
+    assert shown in detail_of(findings, "account")
+
+
+@pytest.mark.parametrize("sender", [GB, TOLL_FREE, "Acme"])
+def test_services_are_asked_for_only_where_they_matter(examine, sender):
+    world = World({}, settings={"from": sender}, numbers={GB: {}, TOLL_FREE: {}})
+    sandbox, _ = examine(world)
+    assert "/v1/Services" not in [request["path"] for request in sandbox.requests]
 
 
 def test_a_step_at_a_time_until_all_holds(twilio_folder):
