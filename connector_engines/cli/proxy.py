@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector_engines import startup
 from connector_runtime.cli import Choice
 from connector_runtime.errors import InvalidConfiguration
 
@@ -71,6 +72,7 @@ def proxy(
     try:
         _start(server)
         click.echo(f"{server.url} serves {', '.join(loaded)}")
+        startup.check(loaded, found)
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

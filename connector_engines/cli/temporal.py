@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from connector_engines import startup
 from connector_runtime.cli import Choice
 from connector_runtime.errors import InvalidConfiguration
 
@@ -97,6 +98,7 @@ def worker(
         async with serving:
             versions = ", ".join(f"{name} {each.version}" for name, each in loaded.items())
             click.echo(f"task queue '{task_queue}': {versions}")
+            startup.check(loaded, settings)
             await stop.wait()
 
     _run(server, serve)
