@@ -151,7 +151,7 @@ def options(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def dash_case(name: str) -> str:
-    """Write an action's name as Bizagi wants it: send_sms is send-sms."""
+    """Write an action's name as Bizagi wants it: get_note is get-note."""
     return name.replace("_", "-")
 
 

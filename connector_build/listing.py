@@ -32,7 +32,7 @@ WRITTEN = "en"  # the language of the manifest and the schemas
 # What a text may hold in braces, filled in by the template.
 _BLANKS = {"title": {"name"}, "labels.default": {"value"}}
 _BLANKS |= {"using.one": set(), "using.many": {"count"}}
-_TELLING_WORDS = 4  # fewer, such as "SMS", may be the same in two languages
+_TELLING_WORDS = 4  # fewer, such as one name, may be the same in two languages
 _HERE = Path(__file__).parent
 
 

@@ -43,7 +43,7 @@ _SELDOM_SECONDS = 10.0  # between two lines of the log about a flood of connecti
 _BACKLOG = 64  # accepted at once, so that those above the limit don't use up the open files
 _WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
-# Where Twilio gave no status of 400 or more, what it amounts to for those who look at that alone.
+# The HTTP status for callers that only look at the status, where the service gave none over 400.
 _STATUSES = {
     "INVALID_INPUT": 400,
     "NOT_FOUND": 404,

@@ -31,7 +31,7 @@ def load(
 ) -> Connector:
     """Load a connector by the name under which it is installed, from its folder or a package file.
 
-    Text that is an installed connector's name is that one: write `./twilio` for a folder that has
+    Text that is an installed connector's name is that one: write `./notes` for a folder that has
     such a name. A package is verified before a line of it runs; `sha256` and `trusted_keys` ask
     for more: see `archive.read`. A folder is taken as it is, so it can't be asked for them. The
     modules get a namespace of their own, so that any number of connectors, and versions of one,

@@ -83,7 +83,7 @@ class Row(NamedTuple):
 class Change(NamedTuple):
     """What to write of a case: its row, its parts that changed, the outputs of its sends.
 
-    `outputs` maps the service's name for what was made (a message's SID) to the call that made it.
+    `outputs` maps the identifier of what was made to the call that made it.
     `waits` are the messages and signals that it waits for; None where they are as they were.
     """
 

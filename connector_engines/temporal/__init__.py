@@ -1,8 +1,8 @@
 """Runs BPMN cases on a Temporal cluster: a case is a workflow, a service task an activity.
 
     client = await connect("127.0.0.1:7233")
-    worker = Worker(client, task_queue="sms", connectors={"twilio": load("…")}, settings={…})
-    cases = Cases(client, task_queue="sms", connectors={"twilio": load("…")})
+    worker = Worker(client, task_queue="notes", connectors={"notes": load("…")}, settings={…})
+    cases = Cases(client, task_queue="notes", connectors={"notes": load("…")})
     case = await cases.start("notify_customer.bpmn", {…}, id="order-4711")
     data = await case.result()
 
