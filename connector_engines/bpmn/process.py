@@ -55,7 +55,7 @@ _UNSUPPORTED = {
         "is a link event, which SpiffWorkflow does not connect: draw a sequence flow"
     ),
     "//bpmn:sendTask[not(@messageRef)]": (
-        "is a send task without a message, which does nothing: a service task calls a connector"
+        "is a send task without a message, which sends nothing: draw a service task"
     ),
 }
 # What ends where no sequence flow leads on: BPMN lets it.
