@@ -33,6 +33,7 @@ moment: run it with the connection's `since=`.
 from .call import Call, State
 from .case import Case, Event, Request
 from .errors import CaseStopped, InvalidProcess, UnexpectedFault
+from .first_format import case_of_first_format
 from .given import given
 from .process import MOST_BYTES, Process, parse, starts
 from .state import Changes, Keeper, case_of, case_parts, process_of, process_text, restore
@@ -51,6 +52,7 @@ __all__ = [
     "State",
     "UnexpectedFault",
     "case_of",
+    "case_of_first_format",
     "case_parts",
     "given",
     "parse",

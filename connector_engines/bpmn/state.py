@@ -42,7 +42,8 @@ _LARGE = 256  # characters of JSON from which a value is kept by its hash
 _CHUNK = 32  # items of a long list that are kept together
 
 
-def _registry() -> Any:
+def spiff_registry() -> Any:
+    """Return what writes and reads SpiffWorkflow's own objects, and our service task."""
     config = {**SPIFF_CONFIG, ConnectorTask: ServiceTaskConverter}
     del config[ServiceTask]
     registry = BpmnWorkflowSerializer.configure(config, DefaultRegistry())
@@ -55,7 +56,7 @@ def _registry() -> Any:
     return registry
 
 
-_REGISTRY = _registry()
+_REGISTRY = spiff_registry()
 _ENCODER = BpmnWorkflowSerializer(_REGISTRY)._encoder_cls(separators=(",", ":"))
 _encode: Callable[[Any], str] = _ENCODER.encode
 

@@ -187,7 +187,9 @@ class _Tracked:
         return self._tasks
 
     @tasks.setter
-    def tasks(self, _: Any) -> None:
+    def tasks(self, tasks: Any) -> None:
+        if tasks:
+            return  # they have registered themselves
         self.waiting = {}
         self._tasks = _Tasks(self.top_workflow.track)
 

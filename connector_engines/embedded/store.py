@@ -13,46 +13,11 @@ from typing import Any, NamedTuple
 
 from connector_runtime.errors import ConnectorError, InvalidConfiguration, InvalidInput
 
+from .migrations import FORMAT, TABLES, migrate
+
 _APPLICATION = 0x43415345  # "CASE": tells a store from the databases of others
-_FORMAT = 2
 IN_HAND = -1.0
 _PAGE = 500  # cases that are read at once
-# A case is its row and its parts (see `connector_engines.bpmn.state`). The parts of one case lie
-# beside each other, so that a commit touches few pages.
-_TABLES = """
-CREATE TABLE processes (key TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
-CREATE TABLE cases (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    process TEXT NOT NULL REFERENCES processes (key),
-    name TEXT NOT NULL,
-    status TEXT NOT NULL,
-    due REAL,
-    error TEXT,
-    started REAL NOT NULL,
-    changed REAL NOT NULL
-) STRICT;
-CREATE INDEX due ON cases (due) WHERE due IS NOT NULL;
-CREATE INDEX unfinished ON cases (number) WHERE status != 'finished';
-CREATE INDEX stopped ON cases (status) WHERE status IN ('interrupted', 'unreadable');
-CREATE TABLE parts (
-    number INTEGER NOT NULL REFERENCES cases (number),
-    name TEXT NOT NULL,
-    content TEXT NOT NULL,
-    PRIMARY KEY (number, name)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE waits (
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    number INTEGER NOT NULL REFERENCES cases (number),
-    PRIMARY KEY (kind, name, number)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX waits_of ON waits (number);
-CREATE TABLE outputs (
-    identifier TEXT PRIMARY KEY,
-    call TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
 
 
 class StoreFailed(ConnectorError):
@@ -132,7 +97,7 @@ class Store:
             self._owner.close()
 
     def put_process(self, key: str, definition: str) -> None:
-        with self._lock:
+        with self._lock, self._transaction():
             self._database.execute(
                 "INSERT OR IGNORE INTO processes VALUES (?, ?)", (key, definition)
             )
@@ -263,7 +228,7 @@ class Store:
 
     def put_error(self, case: str, status: str, error: str | None) -> None:
         """Commit why a case stopped, and leave its parts as they were kept last."""
-        with self._lock:
+        with self._lock, self._transaction():
             self._database.execute(
                 "UPDATE cases SET status = ?, due = NULL, error = ?, changed = ? WHERE id = ?",
                 (status, error, time.time(), case),
@@ -327,6 +292,11 @@ def listing(
     with _opening(path), contextlib.closing(_reader(existing(path))) as database:
         if _is_empty(database, path):
             raise _no_store(path)
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version < FORMAT:
+            raise InvalidConfiguration(
+                f"{path}: it is a store of format {version}; 'resume' brings it to {FORMAT}."
+            )
         last = 0
         if after is not None:
             row = database.execute("SELECT number FROM cases WHERE id = ?", (after,)).fetchone()
@@ -428,9 +398,10 @@ def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
         return True
     if application != _APPLICATION:
         raise InvalidConfiguration(f"{path}: it is a database of something else than cases.")
-    if version != _FORMAT:
+    if version > FORMAT:
         raise InvalidConfiguration(
-            f"{path}: it is a store of format {version}; this engine has {_FORMAT}."
+            f"{path}: it is a store of format {version}; this engine knows them up to {FORMAT}. "
+            "Use a newer version."
         )
     return False
 
@@ -442,7 +413,10 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     if _is_empty(database, path):
         # Before the other journal mode, or a reader might find a file that does not say whose.
         database.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {_APPLICATION};"
-            f" PRAGMA user_version = {_FORMAT}; COMMIT;"
+            f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {_APPLICATION};"
+            f" PRAGMA user_version = {FORMAT}; COMMIT;"
         )
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version < FORMAT:
+        migrate(database, version)
     database.execute("PRAGMA journal_mode = WAL")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connector_engines.embedded import CaseStopped, Engine, StoreInUse
-from connector_engines.embedded.store import listing
+from connector_engines.embedded.store import StoreFailed, listing
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
@@ -303,13 +303,38 @@ def test_second_engine_does_not_get_the_store(opened, store):
     opened().close()
 
 
-def test_store_of_another_format_is_refused(opened, store):
+def test_store_of_a_newer_format_is_refused_by_its_number(opened, store):
     opened().close()
     database = sqlite3.connect(store)
     database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(InvalidConfiguration, match="format 99"):
         opened()
+
+
+def test_store_of_the_first_format_is_brought_to_this_one(opened, store, sandbox, twilio_folder):
+    database = sqlite3.connect(store)
+    database.executescript((Path(__file__).parent / "stores" / "format1.sql").read_text("utf-8"))
+    database.close()
+    with pytest.raises(InvalidConfiguration, match="format 1; 'resume' brings it to 2"):
+        list(listing(store))
+    with opened() as engine:
+        cases = {case.process.name: case for case in engine.resume()}
+        assert cases.keys() == {"waiting", "failed", "inside", "underway"}
+        assert cases["waiting"].data["sms"]["status"] == "queued"
+        assert cases["failed"].error["code"] == "REFUSED"
+        engine.run(cases.values())
+        assert cases["waiting"].data["way"] == "after"
+        assert cases["failed"].status == "failed"
+        assert cases["inside"].status == "finished"
+        assert cases["underway"].status == "interrupted"  # nothing of it is here
+        assert sorted(message["to"] for message in sandbox.messages) == [
+            "+14155550121",
+            "+14155550122",
+        ]
+    with opened() as engine:
+        assert len(engine.resume()) == 2
+    assert [row["status"] for row in listing(store)].count("finished") == 3
 
 
 def test_data_that_cannot_be_saved_stops_the_case_and_sends_nothing_twice(opened, bpmn, sandbox):
@@ -522,6 +547,122 @@ def test_case_whose_process_left_a_send_is_not_finished_before_it_ends(
         case.run()
     assert set(statuses) == {"running"}
     assert next(listing(store))["status"] == "finished"
+
+
+@pytest.mark.parametrize("replace", [True, False], ids=["replaced", "deleted"])
+def test_store_that_vanished_is_noticed_before_the_next_call_begins(
+    opened, bpmn, store, sandbox, replace
+):
+    path = bpmn(service(), service("other"), flows("start>send>other>end"))
+
+    def watch(case, element, name, what):
+        if (element, what) == ("send", "begins"):
+            store.unlink()
+            if replace:
+                store.touch()
+
+    with opened(watch=watch) as engine:
+        case = engine.start(path)
+        with pytest.raises(StoreFailed, match="deleted or replaced while it was in use"):
+            case.run()
+    assert len(sandbox.messages) == 1
+
+
+def test_full_disk_says_so_and_nothing_more_is_sent(opened, bpmn, store, sandbox):
+    with opened() as engine:
+        case = engine.start(bpmn(script("much", "text = 'x' * 500000"), service(), flows(
+            "start>much>send>end")))  # fmt: skip
+        database = engine.store._database
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(StoreFailed, match="the disk is full") as failed:
+            case.run()
+        assert str(store) in str(failed.value)
+        database.execute("PRAGMA max_page_count = 100000")
+    assert sandbox.messages == []
+    with opened() as engine:
+        engine.run(engine.resume())
+    assert len(sandbox.messages) == 1
+
+
+def test_damaged_row_costs_one_case_by_name_and_exit_status_1(configured, opened, bpmn, store):
+    with opened() as engine:
+        bad, good = (engine.start(bpmn(*SIMPLE)).id for _ in range(2))
+    database = sqlite3.connect(store)
+    number = "(SELECT number FROM cases WHERE id = ?)"
+    database.execute(f"UPDATE parts SET content = '[' WHERE number = {number}", (bad,))
+    database.commit()
+    database.close()
+    for _ in range(2):
+        done = engine_command("resume", store, "--quiet", *configured)
+        assert done.returncode == 1
+        assert f"{bad}  unreadable: it can't be read back (JSONDecodeError)." in done.stderr
+    assert {row["id"]: row["status"] for row in listing(store)} == {
+        bad: "unreadable",
+        good: "finished",
+    }
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400], ids=["back", "ahead"])
+def test_clock_that_is_set_delays_no_timer(opened, bpmn, monkeypatch, jump):
+    """The wall clock is set by a day while a case waits for a second."""
+    wall, ahead = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead[0])
+    path = bpmn(service(), PAUSE.replace("PT0.05S", "PT1S"), flows("start>send>pause>end"))
+
+    def watch(case, element, name, what):
+        if (element, what) == ("send", "done"):
+            ahead[0] = jump
+
+    with opened(watch=watch) as engine:
+        case = engine.start(path)
+        began = time.monotonic()
+        case.run()
+        assert case.status == "finished"
+        assert time.monotonic() - began < 20
+
+
+def test_message_that_was_not_found_is_sent_again_after_its_time(
+    opened, bpmn, twilio_folder, settings, sandbox
+):
+    """The moment at which it began is put two minutes back, so that nobody has to wait for it."""
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    sandbox.reset()
+    saved = json.loads(text)
+    (call,) = (part for name, part in saved["parts"].items() if name.startswith("c"))
+    call["since"] -= 125
+    with opened(resend_after_seconds=120) as engine:
+        case = engine.load_case(json.dumps(saved))
+        case.run()
+        assert case.status == "finished"
+    assert len(sandbox.messages) == 1
+
+
+def test_message_that_was_not_found_is_looked_for_again_before_it_is_sent_again(
+    opened, bpmn, twilio_folder, settings, sandbox
+):
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    sandbox.reset()
+    events = []
+
+    def watch(case, element, name, what):
+        events.append(what)
+        if "looked for again" in what:
+            raise Stop
+
+    with opened(resend_after_seconds=120, watch=watch) as engine:
+        case = engine.load_case(text)
+        with pytest.raises(Stop):
+            case.run()
+        assert case.status == "running"
+        assert 100 < case.rules.due() - time.time() < 122
+    assert sandbox.messages == []
+    assert events[-1].startswith("OUTCOME_UNKNOWN, looked for again in 1")
+
+
+def test_resending_earlier_than_two_minutes_is_refused(opened):
+    with pytest.raises(InvalidConfiguration, match="resendAfterSeconds"):
+        opened(resend_after_seconds=60)
 
 
 def test_case_that_can_not_be_read_back_keeps_no_other_from_going_on(opened, bpmn, store, caplog):
