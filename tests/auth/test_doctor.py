@@ -174,6 +174,11 @@ WORLDS = {
         {"number": "no_sms"}, numbers={NUMBER: {"sms": False, "voice": False, "mms": False}}
     ),
     "another's number": World({"number": "not_owned"}, scenario="foreign-number"),
+    "a list of another number": World(
+        {"number": "not_owned"},
+        faults=[unready("/IncomingPhoneNumbers.json", value={"incoming_phone_numbers": [
+            {"phone_number": US, "capabilities": {"sms": True, "voice": True, "mms": True}}]})],
+    ),
     "a list without numbers": World(
         {"number": "(unanswered)"}, faults=[unready("/IncomingPhoneNumbers.json", value=[])]
     ),
@@ -249,6 +254,14 @@ WORLDS = {
     "a campaign that failed": World(
         {"registration": "campaign_missing"}, to=(US,),
         services=service(numbers=[NUMBER], campaign="FAILED"),
+    ),
+    "a campaign of this number and another": World(
+        {"registration": "campaign"}, to=(US,),
+        services=service(numbers=[NUMBER, "+14155550100"]),
+    ),
+    "a service with numbers from the US and elsewhere": World(
+        {"registration": "campaign_missing"}, scenario="service", to=(US,), numbers={GB: {}},
+        services=service(numbers=[GB, NUMBER], campaign=None),
     ),
     "a campaign of another number": World(
         {"registration": "campaign_missing"}, to=(US,), services=service(numbers=["+14155550100"])
@@ -592,6 +605,19 @@ def test_services_are_asked_for_only_where_they_matter(examine, sender):
     world = World({}, settings={"from": sender}, numbers={GB: {}, TOLL_FREE: {}})
     sandbox, _ = examine(world)
     assert "/v1/Services" not in [request["path"] for request in sandbox.requests]
+
+
+def test_a_name_of_usual_letters_is_shown_as_it_is(examine):
+    changed = unready(".json", patch={"friendly_name": "Clínica Ñandú 24"}, account=True)
+    _, findings = examine(World({}, faults=[changed]))
+    assert detail_of(findings, "account") == "The account is active: Clínica Ñandú 24."
+
+
+def test_no_country_is_asked_for_where_none_is_known(examine):
+    changed = unready("/%2B573001234567", patch={"country_code": None})
+    sandbox, _ = examine(World({}, to=(CO,), faults=[changed]))
+    asked = [request["path"] for request in sandbox.requests]
+    assert not [path for path in asked if "Permissions" in path]
 
 
 def test_a_step_at_a_time_until_all_holds(twilio_folder):
