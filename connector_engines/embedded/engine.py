@@ -12,6 +12,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -57,8 +58,9 @@ class Engine:
     a path for SQLite. At most `threads` calls are under way at once. `watch(case, element id, name,
     what happened)` is called from the driving thread. A send whose outcome nobody knows is looked
     up; where it is not found, it is sent again after `resend_after_seconds` (at least 120), if that
-    is given. `script_names` are what expressions may use beside Python's own. Use it as a context
-    manager, or `close` it. Raise InvalidConfiguration, or StoreInUse.
+    is given. `script_names` are what expressions may use beside Python's own and
+    `explain(connector, code)`, which says what a service's code means: see `Connector.explain`. Use
+    it as a context manager, or `close` it. Raise InvalidConfiguration, or StoreInUse.
     """
 
     def __init__(
@@ -75,7 +77,10 @@ class Engine:
         self.connectors = dict(connectors)
         self.clock = Clock()
         self.resend_after_seconds = resend_after_seconds
-        self._script_names = dict(script_names or {})
+        self._script_names = {
+            "explain": partial(_explained, self.connectors),
+            **(script_names or {}),
+        }
         self._settings = {
             name: self._settings_of(connector, (settings or {}).get(name, {}))
             for name, connector in self.connectors.items()
@@ -439,3 +444,9 @@ def _content(path: Path) -> bytes:
             return file.read(bpmn.MOST_BYTES + 1)
     except OSError as error:
         raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
+
+
+def _explained(
+    connectors: Mapping[str, Connector], connector: str, code: Any, language: str = "en"
+) -> dict[str, Any] | None:
+    return connectors[connector].explain(code, language)

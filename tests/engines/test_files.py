@@ -186,6 +186,28 @@ def test_names_of_the_caller_are_known_to_expressions(twilio_folder, sandbox, bp
     assert case.data["sms"]["body"] == "Hello Ana"
 
 
+def test_scripts_learn_what_a_code_of_the_service_means(engine, bpmn):
+    text = (
+        "why = explain('twilio', '30003'); es = explain('twilio', 30003, 'es')['meaning']; "
+        "none = explain('twilio', None)"
+    )
+    case = engine.start(bpmn(script("use", text), flows("start>use>end")))
+    case.run()
+    assert case.data["why"]["meaning"] == "the recipient's phone could not be reached"
+    assert case.data["why"]["hint"].startswith("It is switched off")
+    assert case.data["es"] == "no se pudo contactar el teléfono del destinatario"
+    assert case.data["none"] is None
+
+
+def test_a_script_that_names_no_connector_stops_its_case(engine, bpmn):
+    text = "why = explain('nobody', '30003')"
+    case = engine.start(bpmn(script("use", text), flows("start>use>end")))
+    engine.run([case])
+    assert case.status == "failed"
+    assert case.error["code"] == "PROCESS_FAULT"
+    assert "nobody" in case.error["message"]
+
+
 def test_process_that_is_not_executable_runs_when_it_is_named(engine, tmp_path):
     path = tmp_path / "not.bpmn"
     path.write_text(inner("draft", executable="false"))
