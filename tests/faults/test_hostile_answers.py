@@ -145,6 +145,9 @@ ANSWERS = {
         repeated(lambda form: (chunked(b"0"), b"X: y\r\n")), EITHER),
     "an endless chunk extension": (
         repeated(lambda form: (chunked(b"5;")[:-2], 65536 * b"x")), UNKNOWN),
+    "a body without a length that looks whole and does not end": (
+        lambda wire, form: (wire.send(head() + stored(form)), faults.hang(wire)), UNKNOWN),
+    "a body without a length": (last(lambda form: head() + stored(form)), RETURNED),
     "a gzip bomb": (send(lambda form: compressed(bomb())), UNKNOWN),
     "a gzip bomb in a gzip": (
         send(lambda form: compressed(bomb(layers=2), b"gzip, gzip")), UNKNOWN),
