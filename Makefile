@@ -5,12 +5,13 @@
 # make docs    the pages that come from the code, then the site in build/site
 # make install-hooks  look at each commit from then on, with pre-commit
 # make diagrams  the BPMN examples as SVG; needs npm and Chromium
+# make gallery  the pictures of the listing, made of the real thing; needs Node.js and Chromium
 # make bench   how fast, beside a bare loop and the official library; ratios of one run
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test build docs install-hooks bench soak diagrams clean
+.PHONY: demo test build docs install-hooks bench soak diagrams gallery clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
@@ -51,6 +52,9 @@ soak: $(VENV)/ready
 diagrams: $(VENV)/ready
 	npm install --silent --no-save --prefix build/diagrams bpmn-js@18
 	$(BIN)/python examples/draw.py build/diagrams
+
+gallery: $(VENV)/ready
+	@$(BIN)/python examples/gallery.py
 
 clean:
 	rm -rf $(VENV) dist build

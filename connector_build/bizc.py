@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import email.utils
 import hashlib
 import json
 import posixpath
@@ -21,85 +20,25 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from connector_runtime import errors
-
+from . import listing
+from .bizagi_facts import (
+    AUTHENTICATION,
+    DATATYPE,
+    OUTSIDE,
+    RUNTIME_VERSION,
+    XSD_TYPES,
+    codes,
+    kind_of,
+    options,
+)
 from .findings import Finding, fault
 from .package import text_bytes
-
-# What no public page says and is concluded from Bizagi's build tools: if Studio disagrees, correct
-# it here. docs/bizagi.md has the list, and a test compares the two.
-DATATYPE = ""  # of every parameter and property
-AUTHENTICATION = "custom"
-RUNTIME_VERSION = "1"
-XSD_TYPES = {
-    "string": "xs:string",
-    "number": "xs:decimal",
-    "integer": "xs:integer",
-    "boolean": "xs:boolean",
-    "date": "xs:dateTime",
-}
-OUTSIDE = "../../../../../../../"  # from node_modules/<module> to the folder that holds the logs
 
 # Beside handlers, the archive has a place for shared modules only in node_modules.
 SOURCE = Path("marketplace", "bizagi")
 OWN = "{name}-connector"
 SHARED = "bizagi-connector"
 _HERE = Path(__file__).parent / "bizagi"
-
-# Options of the manifest that mean nothing here, where nothing is kept between two calls.
-_NOT_HERE = ("resendAfterSeconds", "keepDays")
-# What transport.js and resolution.js go by, for a connector whose manifest does not declare it.
-_STANDARD: list[dict[str, Any]] = [
-    {
-        "name": "connectTimeoutSeconds",
-        "type": "number",
-        "default": 10,
-        "minimum": 0.1,
-        "maximum": 300,
-        "description": "How long to wait for a connection, its TLS handshake included.",
-        "mustBe": "a number of seconds from 0.1 to 300",
-    },
-    {
-        "name": "timeoutSeconds",
-        "type": "number",
-        "default": 35,
-        "minimum": 0.1,
-        "maximum": 300,
-        "description": "How long to wait for a whole answer, and in all between attempts.",
-        "mustBe": "a number of seconds from 0.1 to 300",
-    },
-    {
-        "name": "maxAttempts",
-        "type": "integer",
-        "default": 5,
-        "minimum": 1,
-        "maximum": 10,
-        "description": "How often a request may be made in all, where repeating it does no harm.",
-        "mustBe": "a whole number from 1 to 10",
-    },
-    {
-        "name": "resolveSeconds",
-        "type": "number",
-        "default": 45,
-        "minimum": 0,
-        "maximum": 300,
-        "description": "How long to look for what became of a write whose answer was lost; "
-        "0 turns the look-up off.",
-        "mustBe": "a number of seconds from 0 to 300",
-    },
-]
-_PROXY = {
-    "name": "proxyUrl",
-    "displayName": "Proxy",
-    "type": "string",
-    "secret": True,  # it may hold a password
-    "description": "The proxy that leads to the service, with its user and password if it wants "
-    "them. When it is empty, HTTPS_PROXY and NO_PROXY of the environment are used.",
-    "example": "http://proxy.example.com:8080",
-    "pattern": "^(https?://)?([!-.0-?A-~]+@)?[A-Za-z0-9.\\-\\[\\]:]+/?$(?!\\n)",
-    "mustBe": "http:// or https:// and a host name, such as http://proxy.example.com:8080; "
-    "user and password may stand before the host name: http://user:password@proxy.example.com",
-}
 
 _XSD = "http://www.w3.org/2001/XMLSchema"
 _TARGET = "http://tempuri.org/XMLSchema1.xsd"
@@ -126,7 +65,7 @@ def contents(root: Path) -> dict[str, bytes]:
         "def/connector.json": _text(_definition(root, manifest, schemas)),
         "etc/config.js": _config(manifest),
         "package.json": _text(_package(manifest)),
-        "README.md": _readme(manifest, schemas),
+        "README.md": listing.readme(root, manifest),
         f"node_modules/{SHARED}/definition.json": _text(_data(root, manifest, schemas)),
     }
     packed = {name: text.encode() for name, text in files.items()}
@@ -141,13 +80,6 @@ def _packed_name(name: str, own: str) -> str:
     if name.startswith("connector/"):
         return f"node_modules/{SHARED}/{name.removeprefix('connector/')}"
     return f"node_modules/{name}" if name.startswith(f"{own}/") else name
-
-
-def options(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the properties that Studio shows beside the authentication parameters."""
-    declared = [option for option in manifest["options"] if option["name"] not in _NOT_HERE]
-    names = {option["name"] for option in declared}
-    return [*declared, *(o for o in _STANDARD if o["name"] not in names), _PROXY]
 
 
 def dash_case(name: str) -> str:
@@ -279,26 +211,6 @@ def _fields(schema: Mapping[str, Any], required: set[str]) -> Iterator[str]:
             yield _simple(name, kind, many, least, nillable)
 
 
-def kind_of(field: Mapping[str, Any]) -> str:
-    """Return a field's one type for Bizagi; "date" where its example is an RFC 2822 date.
-
-    What may be text or something else is text: Bizagi has no type for both.
-    """
-    declared = field["type"]
-    kinds = [declared] if isinstance(declared, str) else [k for k in declared if k != "null"]
-    if "string" not in kinds:
-        return str(kinds[0])
-    examples = field.get("examples", ())
-    return "date" if examples and all(map(_is_date, examples)) else "string"
-
-
-def _is_date(example: Any) -> bool:
-    try:
-        return isinstance(example, str) and bool(email.utils.parsedate_to_datetime(example))
-    except (TypeError, ValueError):
-        return False
-
-
 def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     """Make what the JavaScript reads: settings, schemas, effects, hints."""
     return {
@@ -321,13 +233,6 @@ def _data(root: Path, manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -
         },
         "hints": _json(root / manifest["auth"] / "hints.json"),
     }
-
-
-def codes() -> list[str]:
-    """Return every error code that an action can answer with: processes decide by them."""
-    # An engine alone meets the fault of a package; a defect has no class of its own here.
-    kinds = {kind.code for kind in errors.kinds()} - {errors.InvalidPackage.code}
-    return sorted({*kinds, "CONNECTOR_ERROR"})
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -389,103 +294,6 @@ def _package(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _readme(manifest: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
-    actions = manifest["actions"]
-    lines = [
-        f"# {manifest['displayName']} {manifest['version']}\n",
-        f"{manifest['description']}\n",
-        "## Before you start\n",
-        "You need Bizagi Studio and a Twilio account. Install this file in Studio as a connector;",
-        "a later file of the same major version replaces it in place.\n",
-        "## Configuring the connector\n",
-        "Set the authentication parameters in Studio, and again in each environment:\n",
-        *(_setting(entry) for entry in manifest["parameters"]),
-        "\nThe properties can be left empty:\n",
-        *(_setting(entry) for entry in manifest["options"]),
-        "\nAn action's own input beats the parameter of the same name. Empty and blank text count",
-        "as not given, at either level.\n",
-        "## Using the connector\n",
-        f"It has {len(actions)} actions.\n",
-    ]
-    for action in actions:
-        lines.append(f"### {action['displayName']} (`{dash_case(action['name'])}`)\n")
-        lines.append(f"{action['description']} See [Twilio's page]({action['documentation']}).\n")
-        given = schemas[action["input"]]
-        inputs = [*_described(given, required=given.get("required", ()))]
-        lines += ["Inputs:\n", *inputs] if inputs else ["No inputs."]
-        lines += ["\nOutputs:\n", *_described(schemas[action["output"]]), ""]
-    return "\n".join([*lines, _HABITS])
-
-
-_HABITS = """\
-## Dates
-
-Dates come as Bizagi keeps them, in UTC and without an offset: `2018-05-15T16:02:24`. Fields that
-Twilio has no value for yet are null.
-
-## When an action fails
-
-The output's `error` has `error` (a code), `message` and `status` (Twilio's HTTP status; -200 where
-it gave none, -400 for an unknown action or a fault of the connector). Map `error.error` and decide
-by it:
-
-| code | what to do |
-|---|---|
-| `INVALID_CONFIGURATION`, `INVALID_INPUT`, `UNKNOWN_ACTION` | Nothing was sent: correct it. |
-| `CREDENTIALS_REFUSED`, `FORBIDDEN`, `NOT_FOUND`, `REFUSED` | Twilio said no; `message` says why. |
-| `THROTTLED`, `NEVER_CONNECTED`, `UNAVAILABLE`, `NO_ANSWER` | May be tried again. |
-| `OUTCOME_UNKNOWN` | **Never try again by itself**: the SMS may have been sent. |
-| `INVALID_ANSWER`, `CONNECTOR_ERROR` | Ask whoever looks after the connector. |
-
-The connector itself repeats what does no harm, at most `maxAttempts` times. Bizagi's automatic
-retries of an asynchronous activity don't know the difference: switch them off for Send
-SMS, or a send that was not answered goes out twice. On `OUTCOME_UNKNOWN` look for the message with
-Get All SMS, or in the Twilio console, before it is sent again.
-
-Give the activity more time than the connector may take, or it is given up while its SMS is still
-being sent: each attempt waits up to `timeoutSeconds` for a connection and again for an answer, and
-the pauses come to `timeoutSeconds` at most. That makes 385 seconds with 35 and 5. A long list may
-take that for each 1000 messages.
-
-## Line breaks and percent signs
-
-Bizagi drops control characters, line breaks among them, from what it passes to a connector, and
-then reads `%` and two hexadecimal digits (or `%u` and four) as one character. Write them so:
-
-| to send | write |
-|---|---|
-| a line break | `%5Cn` |
-| `%41`, and any `%` before two hexadecimal digits, or before `u` and four | `%2541` |
-| a `%` before anything else, as in `100 % off` | as it is |
-| `%22` | `%2522`; as it is, it would end the text, and the call is refused |
-
-The same goes for the parameters, in `voice_url` above all, and those the host reads twice: for an
-address with `%20` in it write `%252520`. An address without `%` avoids this.
-"""
-
-
-def _setting(entry: Mapping[str, Any]) -> str:
-    kinds = ["required" if entry.get("required") else "optional"]
-    kinds += ["secret"] if entry.get("secret") else []
-    kinds += [f"{entry['default']} unless given"] if "default" in entry else []
-    return f"- **{entry['name']}** ({', '.join(kinds)}): {entry['description']}"
-
-
-def _described(
-    schema: Mapping[str, Any], indent: str = "", required: Iterable[str] = ()
-) -> Iterator[str]:
-    names = {"string": "String", "number": "Double", "integer": "Integer", "boolean": "Boolean"}
-    names |= {"date": "Date", "array": "collection of Object", "object": "Object"}
-    for name, field in schema["properties"].items():
-        kind = kind_of(field)
-        said = field["description"].replace("RFC 2822, UTC", "UTC")
-        needed = ", required" if name in required else ""
-        yield f"{indent}- **{name}** ({names[kind]}{needed}): {said}"
-        inner = field.get("items", {}) if kind == "array" else field
-        if "properties" in inner:
-            yield from _described(inner, indent + "  ")
-
-
 def check(root: Path) -> list[Finding]:
     """Return everything that would make the package something else than documented."""
     findings: list[Finding] = []
@@ -505,7 +313,8 @@ def check(root: Path) -> list[Finding]:
         findings.append(fault("bizc-list", hints, "", "the JavaScript reads it: add it"))
     for path in sorted({a[key] for a in manifest["actions"] for key in ("input", "output")}):
         findings += _unfit(path, _json(root / path), "")
-    if not findings:
+    texts = listing.check(root) if (root / "marketplace" / "listing").is_dir() else ()
+    if not findings and not any(finding.tier == "error" for finding in texts):
         findings += [*_check_contents(root, manifest), *_check_modules(root, manifest)]
     return findings
 

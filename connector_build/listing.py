@@ -7,22 +7,22 @@ rest and, but for English, translates what they say.
 from __future__ import annotations
 
 import base64
+import datetime
+import email.utils
 import hashlib
 import json
-import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from connector_runtime import errors
 from connector_runtime.schema import Schema
 
-from .bizc import kind_of
+from . import bizagi_facts as bizagi
 from .changelog import changelog_date
 from .findings import Finding, fault, of_schema, plain_place
 from .package import text_bytes
@@ -30,14 +30,23 @@ from .package import text_bytes
 LANGUAGES = ("en", "es")
 WRITTEN = "en"  # the language of the manifest and the schemas
 # What a text may hold in braces, filled in by the template.
-_BLANKS = {"title": {"name"}, "labels.default": {"value"}}
-_BLANKS |= {"using.one": set(), "using.many": {"count"}}
 _TELLING_WORDS = 4  # fewer, such as one name, may be the same in two languages
 _HERE = Path(__file__).parent
 
 
-def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
-    """Return the listing's files by name, for the package file `package` with these bytes.
+class File(NamedTuple):
+    """A file that the listing offers: its name and its bytes."""
+
+    name: str
+    content: bytes
+
+    def described(self) -> dict[str, Any]:
+        digest = hashlib.sha256(self.content).hexdigest()
+        return {"name": self.name, "bytes": len(self.content), "sha256": digest}
+
+
+def listing(root: Path, install: File, python: File | None) -> dict[str, bytes]:
+    """Return the listing's files by name, for the file to install and the package for Python.
 
     `listing.json` has the fields of an Xchange item; the instructions are one HTML page a
     language, with everything in it. The same sources give the same bytes.
@@ -45,10 +54,12 @@ def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
     manifest = json.loads((root / "connector.json").read_bytes())
     icon = manifest["icon"].removesuffix(".png") + ".svg"
     texts = {code: _texts(root, code) for code in LANGUAGES}
-    pages = {code: _page(root, manifest, code, texts[code]) for code in LANGUAGES}
+    pages = {code: _page(root, manifest, code, install.name) for code in LANGUAGES}
     files = {f"instructions.{code}.html": page.encode() for code, page in pages.items()}
     files["icon.svg"] = text_bytes(root / icon)
     files["icon.png"] = (root / manifest["icon"]).read_bytes()
+    gallery = {f"gallery/{path.name}": path.read_bytes() for path in _gallery(root)}
+    files |= gallery
     item = {
         "guid": manifest["guid"],
         "name": manifest["displayName"],
@@ -59,18 +70,17 @@ def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
         "costType": "free",
         "categories": manifest["categories"],
         "icon": "icon.svg",
-        "gallery": ["icon.png"],
-        "installFile": {
-            "name": package,
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        },
+        "gallery": [*gallery] or ["icon.png"],
+        "installFile": install.described(),
+        **({"pythonPackage": python.described()} if python else {}),
         "languages": {
             code: {
                 "name": manifest["displayName"],
                 "overview": _plain(texts[code]["overview"][0]),
                 "description": _translated(texts[code])(manifest["description"]),
                 "detail": _detail(manifest, texts[code]),
+                "categories": [_category(texts[code], each) for each in manifest["categories"]],
+                "costType": texts[code]["cost"],
                 "instructions": f"instructions.{code}.html",
             }
             for code in LANGUAGES
@@ -80,6 +90,31 @@ def listing(root: Path, package: str, content: bytes) -> dict[str, bytes]:
     return files
 
 
+def readme(root: Path, manifest: Mapping[str, Any]) -> str:
+    """Return the README of the .bizc: the English instructions as Markdown."""
+    file = f"{manifest['name']}-{manifest['version']}.bizc"
+    known = (root / "marketplace" / "listing" / f"{WRITTEN}.yaml").is_file()
+    context = _context(root, manifest, WRITTEN, file, None if known else _EMPTY)
+    return environment(is_html=False).get_template("readme.md").render(context)
+
+
+# For a connector without texts of its own.
+_EMPTY: dict[str, Any] = {
+    **{name: [] for name in ("overview", "disclaimer", "requirements", "before_you_start")},
+    "notes": {},
+    "failing": {"codes": []},
+    "title": "{name}",
+}
+
+
+def _gallery(root: Path) -> list[Path]:
+    return sorted((root / "marketplace" / "gallery").glob("*.png"))
+
+
+def _category(texts: Mapping[str, Any], name: str) -> str:
+    return str(texts.get("categories", {}).get(name, name))
+
+
 def _texts(root: Path, code: str) -> dict[str, Any]:
     text = (root / "marketplace" / "listing" / f"{code}.yaml").read_text("utf-8")
     found: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
@@ -87,14 +122,14 @@ def _texts(root: Path, code: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but for a key that stands twice, of which that one keeps the last."""
+    """YAML's safe loader, but a key that is there twice is refused; that one keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for place, (key, _) in enumerate(node.value):
             if key.value in keys[:place]:
                 raise yaml.constructor.ConstructorError(
-                    problem="a key that stands twice", problem_mark=key.start_mark
+                    problem="a key that is there twice", problem_mark=key.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -122,10 +157,10 @@ def _plain(text: str) -> str:
     return _markdown(text).striptags()
 
 
-def _environment() -> jinja2.Environment:
+def environment(is_html: bool = True) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
+        autoescape=is_html,  # noqa: S701 - Markdown needs no escaping
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -148,53 +183,84 @@ def _detail(manifest: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
     return str(Markup("{}<ul>{}</ul>").format(paragraphs, actions))
 
 
-def _page(root: Path, manifest: Mapping[str, Any], code: str, texts: Mapping[str, Any]) -> str:
-    words = _Words(texts)
-    svg = text_bytes(root / (manifest["icon"].removesuffix(".png") + ".svg"))
-    actions = [_action(root, manifest, action, words) for action in manifest["actions"]]
-    count = len(actions)
-    return (
-        _environment()
-        .get_template("instructions.html")
-        .render(
-            {
-                **texts,
-                "code": code,
-                "title": texts["title"].format(name=manifest["displayName"]),
-                "icon": f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}",
-                "version": manifest["version"],
-                "updated": _updated(root, manifest),
-                "parameters": [words.setting(entry) for entry in manifest["parameters"]],
-                "options": [words.setting(entry) for entry in manifest["options"]],
-                "using": texts["using"]["one" if count == 1 else "many"].format(count=count),
-                "actions": actions,
-            }
-        )
+def _page(root: Path, manifest: Mapping[str, Any], code: str, file: str) -> str:
+    context = _context(root, manifest, code, file)
+    return environment().get_template("instructions.html").render(context)
+
+
+def _context(
+    root: Path,
+    manifest: Mapping[str, Any],
+    code: str,
+    file: str,
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what the templates show, in one language: of the connector and of every connector."""
+    texts = given or _texts(root, code)
+    said = guide(
+        code,
+        name=manifest["displayName"],
+        file=file,
+        bound=f"{bizagi.bound(manifest):g}",
+        writing=", ".join(a["displayName"] for a in manifest["actions"] if a["effect"] == "write"),
     )
+    words = _Words(texts, said)
+    icon = root / (manifest["icon"].removesuffix(".png") + ".svg")
+    svg = base64.b64encode(text_bytes(icon)).decode() if icon.is_file() else ""
+    actions = [_action(root, manifest, action, words) for action in manifest["actions"]]
+    using = said["using"]["one" if len(actions) == 1 else "many"]
+    return {
+        **texts,
+        "code": code,
+        "guide": said,
+        "labels": said["labels"],
+        "title": said["title"],
+        "name": manifest["displayName"],
+        "description": words.translated(manifest["description"]),
+        "icon": f"data:image/svg+xml;base64,{svg}",
+        "version": manifest["version"],
+        "updated": _updated(root, manifest),
+        "parameters": [words.setting(entry) for entry in manifest["parameters"]],
+        "options": [words.setting(entry) for entry in bizagi.options(manifest)],
+        "using": using.replace("{count}", str(len(actions))),
+        "actions": actions,
+    }
+
+
+def guide(code: str, **names: str) -> dict[str, Any]:
+    """Return what is said of every connector, with the names filled in."""
+    document = yaml.load((_HERE / f"guide.{code}.yaml").read_text("utf-8"), _Loader)  # noqa: S506
+    names["failing"] = document["failing"]["title"]
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            for name, text in names.items():
+                value = value.replace(f"{{{name}}}", text)
+            return value
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        return {key: filled(item) for key, item in value.items()}
+
+    return dict(filled(document))
 
 
 def _action(
     root: Path, manifest: Mapping[str, Any], action: Mapping[str, Any], words: _Words
 ) -> dict[str, Any]:
-    taken, given = (json.loads((root / action[way]).read_bytes()) for way in ("input", "output"))
+    name = action["name"]
+    taken, returned = (json.loads((root / action[way]).read_bytes()) for way in ("input", "output"))
     return {
         **action,
+        "dashed": name.replace("_", "-"),
         "description": words.translated(action["description"]),
-        "note": words.texts["notes"].get(action["name"]),
+        "note": words.texts["notes"].get(name),
         "inputs": [*words.inputs(taken, action["globals"])],
-        "outputs": [*words.fields(given)],
-        "example_input": _json(_example(taken)),
-        "example_output": _json(_example(given)),
+        "outputs": [*words.fields(returned)],
+        "example_input": _json(words.example(taken)),
+        "example_output": _json(
+            words.example(returned, words.texts.get("shown", {}).get(name, {}))
+        ),
     }
-
-
-def _example(schema: Mapping[str, Any]) -> Any:
-    """Return a schema's own example, or else put one together from those of the fields."""
-    if "items" in schema:
-        return [_example(schema["items"])]
-    if "properties" in schema and "examples" not in schema:
-        return {name: _example(field) for name, field in schema["properties"].items()}
-    return schema["examples"][0]
 
 
 def _json(value: Any) -> str:
@@ -204,25 +270,20 @@ def _json(value: Any) -> str:
 class _Words:
     """One language's words for what the manifest and the schemas declare."""
 
-    def __init__(self, texts: Mapping[str, Any]) -> None:
+    def __init__(self, texts: Mapping[str, Any], guide: Mapping[str, Any]) -> None:
         self.texts = texts
-        self.labels: Mapping[str, str] = texts["labels"]
+        self.labels: Mapping[str, str] = guide["labels"]
+        self.types: Mapping[str, str] = guide["types"]
         self.translated = _translated(texts)
 
     def setting(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        kinds = [
-            self._type(entry),
-            self.labels["required" if entry.get("required") else "optional"],
-        ]
+        kinds = [self.labels["required" if entry.get("required") else "optional"]]
         if entry.get("secret"):
             kinds.append(self.labels["secret"])
         if "default" in entry:
-            kinds.append(self.labels["default"].format(value=entry["default"]))
-        return {
-            "name": entry["name"],
-            "kinds": kinds,
-            "description": self.translated(entry["description"]),
-        }
+            kinds.append(self.labels["default"].replace("{value}", str(entry["default"])))
+        description = self.translated(entry["description"])
+        return {"name": entry["name"], "kinds": kinds, "description": description}
 
     def inputs(self, schema: Mapping[str, Any], names: Iterable[str]) -> Iterator[dict[str, Any]]:
         for entry in self.fields(schema):
@@ -230,27 +291,42 @@ class _Words:
             need = "required" if name in schema.get("required", ()) else "optional"
             if name in names and need == "required":
                 need = "or_global"
-            yield {**entry, "kinds": [entry["kinds"][0], self.labels[need]]}
+            yield {**entry, "need": self.labels[need]}
 
-    def fields(self, schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def fields(self, schema: Mapping[str, Any], above: str = "") -> Iterator[dict[str, Any]]:
+        """Give an object's fields and, after each object or list, those in it."""
         for name, field in schema["properties"].items():
-            kinds = [self._type(field)]
-            if "null" in field["type"]:
-                kinds.append(self.labels["may_be_empty"])
+            kind = bizagi.kind_of(field)
+            description = self.translated(field["description"])
+            if kind == "date":
+                description = description.replace("RFC 2822, ", "")  # which is Python's form alone
+            can_be_empty = "null" in field["type"]
+            kinds = [self.types[kind], *([self.labels["may_be_empty"]] if can_be_empty else [])]
+            place = f"{above}{name}"
+            yield {"name": place, "type": ", ".join(kinds), "description": description}
             inner = field.get("items", {}) if "items" in field else field
-            yield {
-                "name": name,
-                "kinds": kinds,
-                "description": self.translated(field["description"]),
-                "fields": [*self.fields(inner)] if "properties" in inner else [],
-            }
+            if "properties" in inner:
+                yield from self.fields(inner, f"{place}.")
 
-    def _type(self, field: Mapping[str, Any]) -> str:
-        declared = field["type"]
-        kinds = [declared] if isinstance(declared, str) else [k for k in declared if k != "null"]
-        if kinds == ["string"]:
-            kinds = [kind_of(field)]
-        return f" {self.labels['or']} ".join(self.texts["types"][kind] for kind in kinds)
+    def example(self, schema: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> Any:
+        """Return a schema's example as Bizagi has it, put together from those of the fields.
+
+        `shown` has the values of fields whose own example would not go with the others.
+        """
+        if "items" in schema:
+            return [self.example(schema["items"], shown)]
+        if "properties" in schema:
+            fields = schema["properties"].items()
+            chosen = shown or {}
+            return {
+                name: chosen[name] if name in chosen else self.example(field, shown)
+                for name, field in fields
+            }
+        value = schema["examples"][0]
+        if bizagi.kind_of(schema) == "date":
+            moment = email.utils.parsedate_to_datetime(value).astimezone(datetime.timezone.utc)
+            return moment.strftime("%Y-%m-%dT%H:%M:%S")
+        return self.texts.get("examples", {}).get(value, value)
 
 
 def _translated(texts: Mapping[str, Any]) -> Callable[[str], str]:
@@ -278,7 +354,7 @@ def check(root: Path) -> Iterator[Finding]:
             yield fault("text-missing", file, "", "the listing needs it: add it")
             continue
         except yaml.YAMLError as error:
-            yield fault("text-form", file, "", f"it is no YAML ({_line(error)}): mend it")
+            yield fault("text-form", file, "", f"it is no YAML ({_line(error)}): correct it")
             continue
         except RecursionError:
             yield fault("text-form", file, "", "it is nested too deeply: make it flatter")
@@ -292,7 +368,6 @@ def check(root: Path) -> Iterator[Finding]:
         if not problems:
             usable[code] = texts
             yield from _notes(file, texts, manifest)
-            yield from _blanks(file, texts)
             yield from _rendered(file, texts)
             yield from _translations(file, code, texts, said)
     for code in usable.keys() - {WRITTEN} if WRITTEN in usable else ():
@@ -328,7 +403,7 @@ def _rendered(file: str, texts: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _alike(file: str, texts: Mapping[str, Any], english: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what was forgotten in one of two languages."""
-    for key in ("overview", "before_you_start"):
+    for key in ("overview", "disclaimer", "requirements", "before_you_start"):
         if len(texts[key]) != len(english[key]):
             message = f"it has {len(texts[key])} entries, in English {len(english[key])}"
             yield fault("text-form", file, key, f"{message}: make them the same")
@@ -336,7 +411,7 @@ def _alike(file: str, texts: Mapping[str, Any], english: Mapping[str, Any]) -> I
     own = {key: value for key, value in texts.items() if key != "translations"}
     for place, text in _strings(own):
         if text in same and _is_telling(text):
-            yield fault("text-missing", file, place, "it stands here in English: translate it")
+            yield fault("text-missing", file, place, "it is in English: translate it")
 
 
 def _notes(file: str, texts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Finding]:
@@ -348,36 +423,13 @@ def _notes(file: str, texts: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
         message = "no action is called so: take it out"
         yield fault("text-stale", file, f"notes.{name}", message)
     codes = {code for row in texts["failing"]["codes"] for code in row["code"].split(", ")}
-    known = _codes() - {"INVALID_PACKAGE"}  # that one an engine meets, before any process
+    known = set(bizagi.codes())
     for code in sorted(known - codes):
         message = "say what to do about this error"
         yield fault("text-missing", file, f"failing.codes: {code}", message)
     for code in sorted(codes - known):
         message = "no error has this code: take it out"
         yield fault("text-stale", file, f"failing.codes: {code}", message)
-
-
-def _codes() -> set[str]:
-    """Return the runtime's own codes; programs that embed it derive others."""
-    declared = (each for each in vars(errors).values() if isinstance(each, type))
-    kinds = (each for each in declared if issubclass(each, errors.ConnectorError))
-    return {kind.code for kind in kinds if kind is not errors.ConnectorError}
-
-
-def _blanks(file: str, texts: Mapping[str, Any]) -> Iterator[Finding]:
-    for place, wanted in _BLANKS.items():
-        text: Any = texts
-        for key in place.split("."):
-            text = text[key]
-        try:
-            parts = [each for each in string.Formatter().parse(text) if each[1] is not None]
-            found = {name if not (how or kind) else "?" for _, name, how, kind in parts}
-        except ValueError:
-            found = {"?"}
-        if found != wanted:
-            names = ", ".join(f"{{{name}}}" for name in sorted(wanted))
-            held = f"{names} and no other" if wanted else "nothing in braces"
-            yield fault("text-form", file, place, f"it must hold {held}")
 
 
 def _translations(
@@ -412,7 +464,8 @@ def _short(text: str) -> str:
 def _said(root: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Give every description that the listing shows."""
     yield manifest["description"]
-    for entry in [*manifest["parameters"], *manifest["options"], *manifest["actions"]]:
+    options = bizagi.options(manifest)
+    for entry in [*manifest["parameters"], *options, *manifest["actions"]]:
         yield entry["description"]
     for action in manifest["actions"]:
         for way in ("input", "output"):

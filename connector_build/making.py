@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from connector_runtime import archive
 from connector_runtime.errors import InvalidPackage
 
-from . import bizc, listing, package, sbom, signing
+from . import bizc, listing, package, sbom, signing, xchange
 from .targets import BIZC, LISTING
 
 _WORK = ".build-"  # how the folders are named in which a build is made
@@ -66,9 +66,16 @@ def make(root: Path, files: Mapping[str, bytes], key: Path | None, output: Path)
             if key:
                 _save(work / f"{name}.sig", _private(key).sign(content))
         if LISTING.has_sources(root):
-            content = (work / f"{base}.zip").read_bytes()
-            for file, text in listing.listing(root, f"{base}.zip", content).items():
+            both = [
+                listing.File(f"{base}.{kind}", (work / f"{base}.{kind}").read_bytes())
+                for kind in ("bizc", "zip")
+                if f"{base}.{kind}" in packages
+            ]
+            files_of = listing.listing(root, both[0], both[1] if len(both) > 1 else None)
+            for file, text in files_of.items():
                 _save(work / "listing" / file, text)
+            for file, text in xchange.files(files_of, both[0]).items():
+                _save(work / "xchange" / file, text)
         step("write", ", ".join(sorted(path.name for path in work.iterdir())))
         public = _private(key).public_key().public_bytes_raw() if key else None
         _verify(work / f"{base}.zip", files, public)
@@ -89,7 +96,11 @@ def make_bizc(root: Path, output: Path) -> list[Path]:
         package.write(work / name, files)
         step("write", name)
         step("verify", _verify_bizc(work / name, files))
-        _publish(work, output, [])
+        # What the last build made of another .bizc would tell of a file that is gone.
+        of_it = [
+            path for path in _last(output, name.removesuffix(".bizc")) if ".zip" not in path.name
+        ]
+        _publish(work, output, of_it)
     return [output / name]
 
 
@@ -174,7 +185,7 @@ def _publish(work: Path, output: Path, last: list[Path]) -> None:
     for path in sorted(wanted):  # before anything is replaced
         if (output / path).is_dir():
             raise Refused(f"{output / path} is a folder, where a file belongs: move it elsewhere.")
-        (output / path).parent.mkdir(exist_ok=True)
+        (output / path).parent.mkdir(parents=True, exist_ok=True)
     for old in last:
         if old.is_file() and old.relative_to(output) not in wanted:
             old.unlink()
@@ -186,4 +197,4 @@ def _last(output: Path, base: str) -> list[Path]:
     """Return what a build of this version leaves in the output folder, as far as it is there."""
     endings = ("", ".sha256", ".sig", ".cdx.json")
     single = [output / f"{base}.{kind}{end}" for kind in ("zip", "bizc") for end in endings]
-    return [*single, *(output / "listing").rglob("*")]
+    return [*single, *(output / "listing").rglob("*"), *(output / "xchange").rglob("*")]

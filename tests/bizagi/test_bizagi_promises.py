@@ -200,6 +200,29 @@ def test_call_ends_within_the_documented_bound(play, attempts, connect, timeout,
             assert took < bound(settings) + BUSY_SECONDS, (way, action, took)
 
 
+@pytest.mark.parametrize(
+    "look",
+    [{"withhold": True}, {"status": 429, "headers": {"Retry-After": "7"}}],
+    ids=["hangs", "is-too-busy"],
+)
+def test_look_up_ends_when_its_time_is_over_whatever_it_waits_for(play, look):
+    settings = {"timeoutSeconds": 8, "resolveSeconds": 0.5}
+    started = time.monotonic()
+    envelope, _ = play(settings=settings, answers=[{"reset": "before"}, {**look, "again": True}])
+    assert error(envelope)["error"] == "OUTCOME_UNKNOWN"
+    assert time.monotonic() - started < 0.5 + BUSY_SECONDS
+
+
+def test_certificate_that_was_refused_is_not_tried_again(installed, host, server):
+    folder, logs = installed
+    case = {"id": "once", "action": "send_sms", "input": SENT}
+    case["settings"] = {"from": "+15005550006", "apiBaseUrl": "${stranger}"}
+    settings, given = server.play("bizagi", case)
+    host.run(folder, [host.call("send_sms", given, settings, log=True)])
+    (file,) = logs.iterdir()
+    assert len(file.read_text("utf-8").splitlines()) == 1
+
+
 def test_authentication_parameter_beats_the_property_of_the_same_name(play, server):
     def both(globals_):
         globals_["systemproperties"] |= {"from": "+15005550001", "authToken": "wrong"}
@@ -268,9 +291,9 @@ def test_write_gets_a_connection_of_its_own(installed, host, server):
     assert len({first, write, last}) == 3
 
 
-@pytest.mark.parametrize("second", [61, 99])
-def test_date_with_a_second_that_no_minute_has_is_refused(play, second):
-    created = f"Tue, 15 May 2018 16:02:{second} +0000"
+@pytest.mark.parametrize("time", ["16:02:61", "16:02:99", "24:02:24", "16:60:24"])
+def test_date_with_a_time_that_no_day_has_is_refused(play, time):
+    created = f"Tue, 15 May 2018 {time} +0000"
     given, answers = {"sid": SID}, [{"message": {"date_created": created}}]
     refused = error(play("get_sms_information", given, answers=answers)[0])
     assert refused["error"] == "INVALID_ANSWER"
@@ -432,3 +455,16 @@ def test_message_that_was_already_returned_is_not_taken_for_another(alone, sandb
     (second,) = alone({"resolveSeconds": 2})
     assert error(second)["error"] == "OUTCOME_UNKNOWN"
     assert output(first)["sid"] not in second["errormessage"]
+
+
+def test_message_of_an_equal_send_that_is_still_under_way_is_not_taken(alone, sandbox, sent):
+    sandbox.fail("slow", "POST", times=1, seconds=2)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(alone, {"resolveSeconds": 0})
+        while not sent():
+            time.sleep(0.01)
+        sandbox.fail("reset_before", "POST", times=1)
+        (lost,) = alone({"resolveSeconds": 1})
+        (first,) = slow.result()
+    assert first["success"]
+    assert error(lost)["error"] == "OUTCOME_UNKNOWN"

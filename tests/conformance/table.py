@@ -272,6 +272,7 @@ class Server:
                 "user": user,
                 "password": password,
                 "connection": number,
+                "encodings": headers.get("accept-encoding", ""),
             }
             with self._lock:
                 self.requests[account_sid].append(asked)
@@ -366,11 +367,11 @@ def _written(asked, account_sid, answer):
     lines = [
         f"HTTP/1.1 {answer.get('status', 201 if asked['method'] == 'POST' else 200)} -",
         "Content-Type: application/json",
-        f"Date: {email.utils.formatdate(usegmt=True)}",
+        *([] if "Date" in answer.get("headers", {}) else [f"Date: {email.utils.formatdate()}"]),
         f"Twilio-Request-Id: RQ{'e' * 32}",
         *(f"{name}: {value}" for name, value in answer.get("headers", {}).items()),
     ]
-    if "gzip" in answer:
+    if "gzip" in answer and "gzip" in asked["encodings"]:
         body = gzip.compress(body, mtime=0)
         if answer["gzip"] == "damaged":
             body = body[:20] + bytes([body[20] ^ 255]) + body[21:]

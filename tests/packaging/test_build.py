@@ -25,7 +25,13 @@ NAME = f"twilio-{MANIFEST['version']}.zip"
 BIZC = f"twilio-{MANIFEST['version']}.bizc"
 LISTING = ["icon.png", "icon.svg", "instructions.en.html", "instructions.es.html", "listing.json"]
 PACKAGES = [f"{name}{end}" for name in (BIZC, NAME) for end in ("", ".cdx.json", ".sha256")]
-MADE = [*(f"listing/{name}" for name in LISTING), *PACKAGES]
+GALLERY = ["gallery/1-process.png", "gallery/2-doctor.png", "gallery/3-outputs.png"]
+EACH = ["category.txt", "cost-type.txt", "description.txt", "detail.html", "instructions.html"]
+EACH += ["name.txt", "overview.txt"]
+XCHANGE = [f"{code}/{name}" for code in ("en", "es") for name in EACH]
+XCHANGE += [*GALLERY, "icon.svg", "index.html", BIZC, "updated.txt", "version.txt"]
+MADE = [*(f"listing/{name}" for name in [*GALLERY, *LISTING]), *PACKAGES]
+MADE += [f"xchange/{name}" for name in XCHANGE]
 
 
 def run(tree, *arguments, **environment):

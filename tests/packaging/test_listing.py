@@ -13,17 +13,22 @@ import threading
 
 import pytest
 
-from connector_build import checks, listing
+from connector_build import bizagi_facts, checks, listing, xchange
 from tests.conftest import MANIFEST, ROOT
 from tests.packaging.conftest import edit_json, edit_text, put
 
-NAME = "twilio-1.0.0.zip"
-CONTENT = b"the package"
+INSTALL = listing.File("twilio-1.0.0.bizc", b"the file to install")
+PYTHON = listing.File("twilio-1.0.0.zip", b"the package")
+GALLERY = ["gallery/1-process.png", "gallery/2-doctor.png", "gallery/3-outputs.png"]
 
 
 @pytest.fixture(scope="module")
 def made():
-    return listing.listing(ROOT, NAME, CONTENT)
+    return listing.listing(ROOT, INSTALL, PYTHON)
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def page(made, code):
@@ -65,7 +70,8 @@ class Outline(html.parser.HTMLParser):
 
 def test_listing_has_these_files(made):
     assert sorted(made) == [
-        *("icon.png", "icon.svg", "instructions.en.html", "instructions.es.html", "listing.json"),
+        *(*GALLERY, "icon.png", "icon.svg", "instructions.en.html", "instructions.es.html"),
+        "listing.json",
     ]
 
 
@@ -82,17 +88,17 @@ def test_item_has_the_fields_of_the_xchange_in_both_languages(made):
         "costType": "free",
         "categories": MANIFEST["categories"],
         "icon": "icon.svg",
-        "gallery": ["icon.png"],
-        "installFile": {
-            "name": NAME,
-            "bytes": len(CONTENT),
-            "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "gallery": GALLERY,
+        **{
+            key: {"name": file.name, "bytes": len(file.content), "sha256": digest(file.content)}
+            for key, file in (("installFile", INSTALL), ("pythonPackage", PYTHON))
         },
     }
     assert f"## [{MANIFEST['version']}] - {item['updated']}" in (ROOT / "CHANGELOG.md").read_text()
     assert list(languages) == ["en", "es"]
     for code, texts in languages.items():
-        assert list(texts) == ["name", "overview", "description", "detail", "instructions"]
+        fields = ["name", "overview", "description", "detail", "categories", "costType"]
+        assert list(texts) == [*fields, "instructions"]
         assert texts["instructions"] in made
         assert all(texts.values())
         assert "<" not in texts["overview"]
@@ -112,13 +118,18 @@ def test_icons_are_a_drawing_and_a_square_picture(made):
     [
         (
             "en",
-            "Overview|Before you start|Configuring the connector|Using the connector|"
-            "If an action fails",
+            "Overview|Before you start|Installing and updating|Configuring the connector|"
+            "Using the connector|Mapping the outputs|When an action fails|"
+            "Switch off automatic retries|How long an activity may take|"
+            "Line breaks and percent signs|The log|What is not known for certain",
         ),
         (
             "es",
-            "Descripción general|Antes de comenzar|Configurar el conector|Usar el conector|"
-            "Si una acción falla",
+            "Descripción general|Antes de comenzar|Instalación y actualización|"
+            "Configurar el conector|Usar el conector|Mapeo de las salidas|Si una acción falla|"
+            "Desactive los reintentos automáticos|Cuánto puede tardar una actividad|"
+            "Saltos de línea y signos de porcentaje|El registro (log)|"
+            "Lo que no se sabe con certeza",
         ),
     ],
     ids=["en", "es"],
@@ -128,14 +139,14 @@ def test_instructions_have_the_sections_of_the_xchange(made, code, sections):
     assert outline.language == code
     assert [text for tag, text in outline.headings if tag == "h2"] == sections.split("|")
     names = [text for tag, text in outline.headings if tag == "h3"]
-    assert names[1:] == [action["displayName"] for action in MANIFEST["actions"]]
+    assert names[2:] == [action["displayName"] for action in MANIFEST["actions"]]
     assert len([1 for tag, _ in outline.headings if tag == "h4"]) == 3 * len(MANIFEST["actions"])
 
 
 @pytest.mark.parametrize("code", listing.LANGUAGES)
 def test_instructions_name_every_parameter_input_and_output(made, code):
     text = page(made, code)
-    for entry in [*MANIFEST["parameters"], *MANIFEST["options"]]:
+    for entry in [*MANIFEST["parameters"], *bizagi_facts.options(MANIFEST)]:
         assert f"<li><code>{entry['name']}</code> (" in text
     for action in MANIFEST["actions"]:
         (article,) = re.findall(rf'<article id="{action["name"]}">.*?</article>', text, re.DOTALL)
@@ -143,8 +154,8 @@ def test_instructions_name_every_parameter_input_and_output(made, code):
         for way in ("input", "output"):
             schema = json.loads((ROOT / action[way]).read_text("utf-8"))
             for name in schema["properties"]:
-                assert f"<dt><code>{name}</code>" in article
-    assert text.count("<dt><code>price</code>") == 3
+                assert f"<td><code>{name}</code>" in article
+    assert text.count("price</code></td>") == 3
     assert text.count("OUTCOME_UNKNOWN") == 1
 
 
@@ -169,7 +180,7 @@ def test_no_english_description_is_left_in_the_spanish_page(made):
 
 
 def test_the_same_sources_give_the_same_bytes(made, tree):
-    assert listing.listing(tree, NAME, CONTENT) == made
+    assert listing.listing(tree, INSTALL, PYTHON) == made
 
 
 def test_markup_in_a_description_is_shown_and_not_obeyed(tree):
@@ -182,10 +193,10 @@ def test_markup_in_a_description_is_shown_and_not_obeyed(tree):
     )
     edit_text(
         tree / "marketplace" / "listing" / "en.yaml",
-        "Open an account",
-        "<b onclick=a()>Open</b> an account",
+        "Complete the validations",
+        "<b onclick=a()>Complete</b> them",
     )
-    made = listing.listing(tree, NAME, CONTENT)
+    made = listing.listing(tree, INSTALL, PYTHON)
     for code in listing.LANGUAGES:
         assert "<script>" not in page(made, code)
         assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more." in page(made, code)
@@ -194,19 +205,93 @@ def test_markup_in_a_description_is_shown_and_not_obeyed(tree):
 
 def test_a_connector_of_one_action_says_so(tree):
     edit_json(tree / "connector.json", lambda it: put(it, "actions", it["actions"][:1]))
-    made = listing.listing(tree, NAME, CONTENT)
+    made = listing.listing(tree, INSTALL, PYTHON)
     assert "The connector has one action." in page(made, "en")
     assert "El conector tiene una acción." in page(made, "es")
 
 
-def test_a_schema_without_an_example_of_its_own_gets_one_from_its_fields(tree):
-    name = "schemas/get_all_sms.output.json"
-    edit_json(tree / name, lambda it: put(it, "examples"))
-    text = page(listing.listing(tree, NAME, CONTENT), "en")
-    (article,) = re.findall(r'<article id="get_all_sms">.*?</article>', text, re.DOTALL)
-    (example,) = re.findall(r"<pre><code>(.*?)</code></pre>", article, re.DOTALL)
-    (message,) = json.loads(html.unescape(example))["messages"]
-    assert message["sid"] == "SM" + 32 * "b"
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [("en", "Your appointment is tomorrow at 10:00."), ("es", "Su cita es mañana a las 10:00.")],
+)
+def test_examples_are_what_bizagi_gets_in_the_language_of_the_page(made, code, body):
+    text = page(made, code)
+    shown = [
+        json.loads(html.unescape(each))
+        for each in re.findall("<pre><code>(.*?)</code>", text, re.S)
+    ]
+    given, sent, _, found, listed = shown
+    assert given["body"] == sent["body"] == found["body"] == body
+    assert (sent["status"], sent["price"], sent["date_sent"]) == ("queued", None, None)
+    assert (found["status"], found["price"]) == ("delivered", -0.0075)
+    assert found["date_sent"] == "2018-05-15T16:02:24"
+    assert listed["messages"] == [found]
+    assert "RFC 2822" not in text
+    assert "+0000" not in text
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_instructions_tell_what_users_of_bizagi_must_know(made, code):
+    text = html.unescape(page(made, code))
+    for said in (
+        *("error.error", "%5Cn", "%2541", "proxyUrl", "HTTPS_PROXY", "305", "-200", "2.0.0"),
+        "(connectTimeoutSeconds + timeoutSeconds) + timeoutSeconds + resolveSeconds",
+        *("Geo Permissions", "Verified Caller IDs", "Live credentials", INSTALL.name),
+    ):
+        assert said in text, said
+    (steps,) = re.findall(r"<ol>(.*?)</ol>", text, re.DOTALL)
+    assert steps.count("<li>") == 7  # as many as the document has
+
+
+def test_bound_that_the_pages_tell_is_that_of_the_default_values():
+    assert bizagi_facts.bound(MANIFEST) == 5 * (10 + 35) + 35 + 45 == 305
+
+
+@pytest.mark.parametrize("code", listing.LANGUAGES)
+def test_what_is_concluded_is_told_with_the_values_that_the_package_has(made, code):
+    table = html.unescape(page(made, code)).partition('<section id="concluded">')[2]
+    for name in ("DATATYPE", "XSD_TYPES", "OUTSIDE", "RUNTIME_VERSION", "AUTHENTICATION"):
+        assert hasattr(bizagi_facts, name)
+        assert f"<code>{name}</code>" in table
+    assert bizagi_facts.DATATYPE == ""
+    for value in (bizagi_facts.AUTHENTICATION, bizagi_facts.RUNTIME_VERSION):
+        assert f"<code>{value}</code>" in table
+    for kind in ("string", "number", "date"):
+        assert bizagi_facts.XSD_TYPES[kind] in table
+    assert bizagi_facts.OUTSIDE.count("../") == 7
+
+
+# Heads of tables and columns, and the examples.
+ONLY_ON_THE_PAGE = {"Properties", "Needed", "Name", "Meaning", "Example", "Input", "Output"}
+ONLY_ON_THE_PAGE |= {"Your", "appointment", "tomorrow", "Messages", "Accounts"}
+ONLY_ON_THE_PAGE |= {f"SM{'b' * 32}", f"AC{'a' * 32}"}
+
+
+def test_readme_of_the_file_says_what_the_page_says(made):
+    readme = listing.readme(ROOT, MANIFEST)
+    page_text = html.unescape(re.sub(r"<[^>]+>", " ", page(made, "en")))
+    words = set(re.findall(r"[A-Za-z]{4,}", page_text.partition("Disclaimer")[2]))
+    assert len(words) > 300
+    assert words - set(re.findall(r"[A-Za-z]{4,}", readme)) == ONLY_ON_THE_PAGE
+
+
+def test_upload_has_a_file_for_each_field_and_language(made):
+    files = xchange.files(made, INSTALL)
+    each = ("category.txt", "cost-type.txt", "description.txt", "detail.html")
+    each += ("instructions.html", "name.txt", "overview.txt")
+    assert sorted(files) == sorted(
+        [
+            *(f"{code}/{name}" for code in listing.LANGUAGES for name in each),
+            *(*GALLERY, "icon.svg", "index.html", "updated.txt", "version.txt", INSTALL.name),
+        ]
+    )
+    assert files[INSTALL.name] == INSTALL.content
+    assert files["es/category.txt"].decode() == "Comunicación, Mensajería\n"
+    assert files["es/cost-type.txt"].decode() == "Gratis\n"
+    assert files["es/instructions.html"] == made["instructions.es.html"]
+    index = files["index.html"].decode()
+    for name in files.keys() - {"index.html"}:
+        assert f'href="{name}"' in index
 
 
 # One planted fault for each rule about the texts.
@@ -225,28 +310,16 @@ def test_missing_language_is_found(tree, code):
 @pytest.mark.parametrize(
     ("code", "old", "new", "said"),
     [
-        ("en", "  options: Options\n", "", "labels.options: it is required: add it"),
-        ("es", "  options: Opciones\n", "  options: ''\n", "labels.options: it must have"),
+        ("en", "cost: Free\n", "", "cost: it is required: add it"),
+        ("es", "cost: Gratis\n", "cost: ''\n", "cost: it must have"),
         ("es", "overview:\n", "overveiw: x\noverview:\n", "(did you mean 'overview'?): correct"),
         ("en", "overview:\n", "overview: [\n", "no YAML (line"),
-        ("en", '"The connector has {count} actions."', '"Three actions."', "{count}"),
-        ("es", '"{value} si no se indica otro"', '"{value} {"', "{value}"),
-        ("es", "  one: El conector", "  one: El {count}", "using.one: it must hold nothing in"),
-        *(
-            ("es", "Conector de {name}:", f"Conector de {blank}:", "title: it must hold {name} and")
-            for blank in ("{name!x}", "{name!r}", "{name:>q}", "{name:{name}}", "{name.foo}", "{}")
-        ),
-        ("es", "  optional: opcional\n", "  optional: ' '\n", "labels.optional: it is blank"),
-        ("es", "  optional: opcional\n", "  optional: 5\n", "it must be text: put it in quotes"),
-        (
-            "es",
-            "  optional: opcional\n",
-            "  optional: 2020-02-03\n",
-            "optional: it is read as a date",
-        ),
-        ("es", "  optional: opcional\n", "  optional: 2020-99-99\n", "put such texts in quotes"),
-        ("es", "  optional: opcional\n", "  optional: !!bool x\n", "put such texts in quotes"),
-        ("es", "title:", "title: Otro {name}\ntitle:", "line 4: a key that stands twice"),
+        ("es", "cost: Gratis\n", "cost: ' '\n", "cost: it is blank"),
+        ("es", "cost: Gratis\n", "cost: 5\n", "it must be text: put it in quotes"),
+        ("es", "cost: Gratis\n", "cost: 2020-02-03\n", "cost: it is read as a date"),
+        ("es", "cost: Gratis\n", "cost: 2020-99-99\n", "put such texts in quotes"),
+        ("es", "cost: Gratis\n", "cost: !!bool x\n", "put such texts in quotes"),
+        ("es", "cost:", "cost: Otro\ncost:", "a key that is there twice"),
         ("es", "overview:\n", f"overview: {'[' * 20_000}\n", "it is nested too deeply"),
         ("es", "[Twilio](https:", "[Twilio](http:", "overview[0]: a picture, or a link"),
         ("es", "[Twilio](https:", "![Twilio](https:", "overview[0]: a picture, or a link"),
@@ -254,7 +327,7 @@ def test_missing_language_is_found(tree, code):
             "es",
             "before_you_start:\n",
             "before_you_start:\n  - Uno más.\n",
-            "before_you_start: it has 7 entries, in English 6",
+            "before_you_start: it has 8 entries, in English 7",
         ),
     ],
 )
@@ -283,9 +356,10 @@ def test_what_was_left_in_english_is_found(tree):
     edit_text(
         tree / "marketplace" / "listing" / "es.yaml", "is: Envía un SMS.", "is: Sends an SMS."
     )  # too short
-    english = "The price is known once Twilio has billed the SMS, usually when it has been sent."
     spanish = (tree / "marketplace" / "listing" / "es.yaml").read_text("utf-8")
-    note = spanish.partition("  get_sms_information: >-\n")[2].splitlines()[0].strip()
+    note = re.search(r"  get_sms_information: >-\n(?:    .*\n)+", spanish)[0]
+    whole = (tree / "marketplace" / "listing" / "en.yaml").read_text("utf-8")
+    english = re.search(r"  get_sms_information: >-\n(?:    .*\n)+", whole)[0]
     edit_text(tree / "marketplace" / "listing" / "es.yaml", note, english)
     said = "The Account SID from the Live credentials section of the Twilio console."
     put_in = "El Account SID de la sección Live credentials de la consola de Twilio."
@@ -298,8 +372,8 @@ def test_what_was_left_in_english_is_found(tree):
 
 def test_pictures_and_other_links_are_shown_and_not_obeyed(tree):
     links = "![Open](https://x.test/a.png) [an](http://x.test/) [account](javascript:a) <data:a>"
-    edit_text(tree / "marketplace" / "listing" / "en.yaml", "Open an account", links)
-    text = page(listing.listing(tree, NAME, CONTENT), "en")
+    edit_text(tree / "marketplace" / "listing" / "en.yaml", "Complete the validations", links)
+    text = page(listing.listing(tree, INSTALL, PYTHON), "en")
     assert '<img src="https' not in text
     outline = Outline(text)
     assert [link for link in outline.links if "x.test" in link] == ["https://x.test/a.png"]
@@ -390,6 +464,7 @@ def served(made, tmp_path_factory):
     """The listing over HTTP on loopback, and a page that measures it."""
     folder = tmp_path_factory.mktemp("served")
     for name, content in made.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     pages = [f"instructions.{code}.html" for code in listing.LANGUAGES]
     (folder / "measure.html").write_text(MEASURE % json.dumps(pages), "utf-8")
@@ -426,4 +501,4 @@ def test_pages_print_on_few_sheets(chromium, served, tmp_path, code):
     url = f"{served}/instructions.{code}.html"
     chromium("--no-pdf-header-footer", f"--print-to-pdf={target}", url)
     sheets = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
-    assert 3 <= sheets <= 12
+    assert 3 <= sheets <= 16
