@@ -87,9 +87,9 @@ def options(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def codes() -> list[str]:
     """Return every error code that an action can answer with: processes decide by them."""
-    # An engine alone meets the fault of a package; a defect has no class of its own here.
-    kinds = {kind.code for kind in errors.kinds()} - {errors.InvalidPackage.code}
-    return sorted({*kinds, "CONNECTOR_ERROR"})
+    # Bizagi loads no package of ours and keeps no ledger; a defect has no class of its own here.
+    elsewhere = {errors.InvalidPackage.code, errors.LedgerFailed.code}
+    return sorted({kind.code for kind in errors.kinds()} - elsewhere | {"CONNECTOR_ERROR"})
 
 
 def kind_of(field: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import tempfile
@@ -33,8 +34,11 @@ def attempt(
     what = "authenticator" if action == "authenticator" else "invokeCustomAction"
     with tempfile.TemporaryDirectory() as folder:
         unpack(bizc.contents(root), Path(folder))
-        with bizagi_host.Host(Path(folder), node, workers=1) as host:
-            status, envelope = host.post(what, call)
+        try:
+            with bizagi_host.Host(Path(folder), node, workers=1) as host:
+                status, envelope = host.post(what, call)
+        except (ConnectionError, http.client.HTTPException) as error:
+            raise Refused("the connector ended the host's process.") from error
         if status != 200 or host.faults:
             raise Refused("; ".join(host.faults) or str(envelope))
     return dict(envelope)

@@ -114,7 +114,7 @@ class Call {
   // The same call, for finding out what became of it: nothing is waited for after `endsAt` (ms).
   lookUp(endsAt) {
     return new Call(this._action, this.settings, this._transport, {
-      name: this._action.name, repeatable: true, size: 'page', endsAt: endsAt,
+      name: this._action.name, repeatable: true, size: 'one', endsAt: endsAt,
     });
   }
 

@@ -13,9 +13,10 @@ const FIELDS = [
 ];
 // What a trial account puts before each text.
 const TRIAL_PREFIX = 'Sent from your Twilio trial account - ';
-const LOOKED_AT = 100; // messages a page, in a look-up
+const LOOKED_AT = 50; // messages a page, so that the longest texts fit into the size of an answer
+const MOST_PAGES = 200; // of a look-up
 const GRACE_MS = 5000; // Twilio's dates are whole seconds, and two clocks are never quite the same
-const OLDER_MS = 5 * 60 * 1000; // the list is only nearly in order
+const OUT_OF_ORDER_MS = 5 * 60 * 1000; // the list is only nearly in the order of creation
 
 // The path of the account's messages, without '.json'.
 exports.path = (call) => `/2010-04-01/Accounts/${call.settings.accountId}/Messages`;
@@ -79,31 +80,37 @@ function following(call, page, path, followed) {
 }
 
 // The messages that are what became of a send since a moment (ms of this machine's clock), as
-// outputs, and the SIDs of all that may be. Filtered by recipient alone: what is still queued has
-// no date to filter by, and with a Messaging Service no sender at first.
+// outputs, and the SIDs of all that may be: those of this sender whose text may have been changed.
+// Filtered by recipient alone: what is still queued has no date to filter by, and with a Messaging
+// Service no sender at first.
 exports.find = async (inputs, call, since, isService) => {
   const matches = new Map();
   const candidates = new Set();
+  let pages = 0;
   await exports.read(call, { To: inputs.to, PageSize: LOOKED_AT }, (page) => {
-    const earliest = call.onServiceClock(since) - GRACE_MS;
-    let goesOn = true;
+    pages += 1;
+    if (pages > MOST_PAGES) {
+      throw call.unreadable(`goes on after ${MOST_PAGES} pages`);
+    }
+    const begun = call.onServiceClock(since) - GRACE_MS;
+    let isPast = false;
     page.forEach((message) => {
       const created = parseDate(message.date_created);
-      if (created !== null && created < earliest) {
-        goesOn = goesOn && created >= earliest - OLDER_MS;
-        return;
+      if (created === null) {
+        throw call.unreadable("holds a message without 'date_created'");
       }
-      if (message.direction !== 'outbound-api' || message.to !== inputs.to) {
-        return;
-      }
-      candidates.add(String(message.sid).slice(0, 34));
+      isPast = isPast || created < begun - OUT_OF_ORDER_MS;
       const sender = isService ? message.messaging_service_sid : message.from;
-      const isBody = message.body === inputs.body || message.body === TRIAL_PREFIX + inputs.body;
-      if (created !== null && sender === inputs.from && isBody) {
-        matches.set(message.sid, exports.toOutput(call, message));
+      const isCandidate = created >= begun && message.direction === 'outbound-api' &&
+        message.to === inputs.to && sender === inputs.from && typeof message.sid === 'string';
+      if (isCandidate) {
+        candidates.add(message.sid);
+        if (message.body === inputs.body || message.body === TRIAL_PREFIX + inputs.body) {
+          matches.set(message.sid, exports.toOutput(call, message));
+        }
       }
     });
-    return goesOn;
+    return !isPast;
   });
   return { matches: Array.from(matches.values()), candidates: Array.from(candidates) };
 };
