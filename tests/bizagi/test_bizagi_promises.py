@@ -413,6 +413,9 @@ def test_host_tells_what_a_connector_may_not_do(bizc, tmp_path, node):
         assert (status, "can't be loaded" in answer["error"]) == (404, True)
         with pytest.raises(ConnectionError):
             host.post("invokeCustomAction", {**call, "actionname": "ends"})
+        deadline = time.monotonic() + 10
+        while len(host.faults) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
     said = "\n".join(host.faults)
     assert "a connector answered 2 times: twice" in said
     assert "a connector wrote to stdout: to stdout" in said

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from lxml import etree
 
-from connector_build import bizc, package
+from connector_build import bizagi_facts, bizc, package
 from tests.conftest import MANIFEST, ROOT
 from tests.packaging.conftest import edit_json, edit_text, put
 
@@ -241,7 +241,7 @@ def test_list_is_an_unbounded_object(definition):
 
 def test_readme_describes_every_parameter_input_and_output(bizc):
     text = (bizc / "README.md").read_text("utf-8")
-    for entry in [*MANIFEST["parameters"], *MANIFEST["options"]]:
+    for entry in [*MANIFEST["parameters"], *bizagi_facts.options(MANIFEST)]:
         assert f"**{entry['name']}**" in text
     for action in MANIFEST["actions"]:
         assert f"### {action['displayName']}" in text
