@@ -8,13 +8,13 @@ import re
 
 def changelog_date(text: str, version: str) -> str | None:
     """Return the date (YYYY-MM-DD) that the change log gives a version, or None."""
-    found = re.search(
+    heading = re.search(
         rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)\s*$", text, re.MULTILINE
     )
-    if not found:
+    if not heading:
         return None
     try:
-        datetime.date.fromisoformat(found[1])
+        datetime.date.fromisoformat(heading[1])
     except ValueError:
         return None
-    return found[1]
+    return heading[1]

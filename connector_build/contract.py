@@ -18,10 +18,11 @@ from connector_runtime.errors import InvalidPackage
 from . import package
 
 LEVELS = ("none", "patch", "minor", "major")
-# Facets that only say less or more: whether a larger value lets more pass.
-_BOUNDS = {"minimum": False, "maximum": True, "minLength": False, "maxLength": True}
+# Facets of which a smaller value lets more pass, and those of which a larger one does.
+_LOWER_BOUNDS = {"minimum", "minLength", "minItems"}
+_UPPER_BOUNDS = {"maximum", "maxLength", "maxItems"}
+_BOUNDS = sorted(_LOWER_BOUNDS | _UPPER_BOUNDS)
 _NO_BREAK = r"(?!\n)"  # ends a pattern that refuses a trailing line break
-_BOUNDS |= {"minItems": False, "maxItems": True}
 _JSON_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 # Keywords that only tell people something, and those that are compared; any other is in doubt.
 _WORDS = {"$schema", "$comment", "title", "description", "example", "examples", "displayName"}
@@ -199,9 +200,10 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
         yield Change("major", place, f"it no longer takes {_listed(lost)}")
     if gained:
         yield Change("minor", place, f"it takes {_listed(gained)} too")
-    for facet, more in _BOUNDS.items():
+    for facet in _BOUNDS:
         if old.get(facet) != new.get(facet):
-            yield _bound(place, facet, old.get(facet), new.get(facet), more)
+            wider = _lets_more_pass(facet, old.get(facet), new.get(facet))
+            yield _bound("minor" if wider else "major", place, facet, old, new)
     yield from _choices(place, old.get("enum"), new.get("enum"), taken=True)
     yield from _unknown(place, old, new)
     if old.get("pattern") != new.get("pattern"):
@@ -247,8 +249,8 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
         yield Change("major" if gained else "minor", place, f"it is never {_listed(lost)} now")
     for facet in _BOUNDS:
         if old.get(facet) != new.get(facet):
-            change = _bound(place, facet, old.get(facet), new.get(facet), _BOUNDS[facet])
-            yield change._replace(level="major" if change.level == "minor" else "minor")
+            wider = _lets_more_pass(facet, old.get(facet), new.get(facet))
+            yield _bound("major" if wider else "minor", place, facet, old, new)
     yield from _choices(place, old.get("enum"), new.get("enum"), taken=False)
     yield from _unknown(place, old, new)
     if old.get("pattern") != new.get("pattern"):
@@ -289,19 +291,37 @@ def _listed(kinds: Iterable[str]) -> str:
     return " or ".join(sorted(kinds))
 
 
-def _bound(place: str, facet: str, old: Any, new: Any, more: bool) -> Change:
-    wider = new is None or (old is not None and (new > old) == more)
-    return Change("minor" if wider else "major", place, f"'{facet}' is {new}, was {old}")
+def _lets_more_pass(facet: str, old: Any, new: Any) -> bool:
+    """Tell whether a bound that differs lets more values pass than before; None is no bound."""
+    if new is None:
+        return True
+    if old is None:
+        return False
+    return bool(new < old if facet in _LOWER_BOUNDS else new > old)
+
+
+def _bound(
+    level: str, place: str, facet: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Change:
+    return Change(level, place, f"'{facet}' is {new.get(facet)}, was {old.get(facet)}")
 
 
 def _choices(
     place: str, old: list[Any] | None, new: list[Any] | None, taken: bool
 ) -> Iterator[Change]:
-    """Compare enumerations: one that is taken must not lose a value, one that is given not gain."""
+    """Compare enumerations; None lists nothing, so that every value passes.
+
+    What is taken must still take all old values; what is given must give no new ones.
+    """
     if old == new:
         return
-    more, less = (old, new) if taken else (new, old)
-    broken = less is not None and (more is None or any(value not in less for value in more))
+    must_all_be_in, allowed = (old, new) if taken else (new, old)
+    if allowed is None:
+        broken = False
+    elif must_all_be_in is None:
+        broken = True
+    else:
+        broken = any(value not in allowed for value in must_all_be_in)
     yield Change("major" if broken else "minor", place, f"'enum' is {new}, was {old}")
 
 

@@ -22,9 +22,9 @@ def make_keys(path: Path) -> Path:
     Raise FileExistsError before either is written: a key in use must not be lost.
     """
     public = path.with_name(f"{path.name}.pub")
-    for each in (path, public):
-        if each.exists():
-            raise FileExistsError(f"{each}: it exists already, and a key is not overwritten")
+    for target in (path, public):
+        if target.exists():
+            raise FileExistsError(f"{target}: it exists already, and a key is not overwritten")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

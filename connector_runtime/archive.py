@@ -35,6 +35,10 @@ ALLOWED = re.compile(
 _DOS_NO_FILE = 0x18  # a volume's label, a folder
 _FLAGS = 0x0806  # how hard deflate tried, and that the name is UTF-8
 _SIGNATURE_BYTES = 64
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_END_RECORD = struct.Struct("<4s4H2LH")
+_DIRECTORY_ENTRY_BYTES = 46  # without its name
+_LOCATOR_BYTES = 20
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
@@ -137,31 +141,43 @@ def _members(package_name: str, package: zipfile.ZipFile, content: bytes) -> dic
 def _is_plain(members: Sequence[zipfile.ZipInfo], content: bytes) -> bool:
     """Tell whether the file is its members, their directory and its end record, and nothing else.
 
-    Each local header must say what the directory says. Otherwise bytes hide before, between and
-    after what is read here, another program reads other members, or a stated size is a lie.
+    Each member's own header must say what the directory says. Otherwise bytes hide before, between
+    and after what is read here, another program reads other members, or a stated size is a lie.
+    The forms are those of PKWARE's APPNOTE: 4.3.7, 4.3.12, 4.3.16.
     """
-    local, end_record = struct.Struct("<4s5H3L2H"), struct.Struct("<4s4H2LH")
-    place = directory = 0
+    members_end = directory_size = 0
     for member in members:
-        name = member.filename.encode("ascii")
-        if member.header_offset != place or place + local.size > len(content):
+        end = _end_of_member(member, content, members_end)
+        if end is None:
             return False
-        signature, _, flags, method, _, _, *rest = local.unpack_from(content, place)
-        if (signature, flags, method) != (b"PK\3\4", member.flag_bits, member.compress_type):
-            return False
-        if rest != [member.CRC, member.compress_size, member.file_size, len(name), 0]:
-            return False
-        if not content.startswith(name, place + local.size):
-            return False
-        place += local.size + len(name) + member.compress_size
-        directory += 46 + len(name)  # no extra field and no comment
-    count, end = len(members), len(content) - end_record.size
-    stated = end_record.unpack_from(content, end)
+        members_end = end
+        directory_size += _DIRECTORY_ENTRY_BYTES + len(member.filename)  # no extra, no comment
+    end_start = len(content) - _END_RECORD.size
+    count = len(members)
+    wanted = (b"PK\5\6", 0, 0, count, count, directory_size, members_end, 0)
+    # With a ZIP64 locator before the end record, zipfile would go by that one.
+    locator = content[end_start - _LOCATOR_BYTES : end_start]
     return (
-        stated == (b"PK\5\6", 0, 0, count, count, directory, place, 0)
-        and place + directory == end
-        and content[end - 20 : end - 16] != b"PK\6\7"  # ZIP64's: zipfile goes by that one
+        _END_RECORD.unpack_from(content, end_start) == wanted
+        and members_end + directory_size == end_start
+        and not locator.startswith(b"PK\6\7")
     )
+
+
+def _end_of_member(member: zipfile.ZipInfo, content: bytes, start: int) -> int | None:
+    """Return where a member that begins at `start` ends, None if its header says something else."""
+    name = member.filename.encode("ascii")
+    name_start = start + _LOCAL_HEADER.size
+    if member.header_offset != start or name_start > len(content):
+        return None
+    signature, _, flags, method, _, _, *sizes = _LOCAL_HEADER.unpack_from(content, start)
+    if (signature, flags, method) != (b"PK\3\4", member.flag_bits, member.compress_type):
+        return None
+    if sizes != [member.CRC, member.compress_size, member.file_size, len(name), 0]:
+        return None
+    if not content.startswith(name, name_start):
+        return None
+    return name_start + len(name) + member.compress_size
 
 
 def _fault(member: zipfile.ZipInfo) -> str | None:

@@ -83,7 +83,7 @@ def _bound(content: bytes) -> Collection[str]:
     except ValueError:
         return ()
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = {node.name for node in nodes if isinstance(node, kinds)}
+    names = {node.name for node in nodes if isinstance(node, kinds)}
     stored = [node for node in nodes if isinstance(node, ast.Name)]
-    found |= {node.id for node in stored if isinstance(node.ctx, ast.Store)}
-    return found | {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    names |= {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+    return names | {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
