@@ -1,6 +1,7 @@
 """The time to connect and the time to answer are two, and each call keeps its own."""
 
 import concurrent.futures
+import socket
 import subprocess
 import sys
 import threading
@@ -97,7 +98,12 @@ def test_one_thread_watches_all_calls_and_ends_when_there_are_none(twilio_folder
     with (
         faults.Server("plain", certificates) as server,
         faults.connected(
-            twilio_folder, server.base_url, {}, connectTimeoutSeconds=0.5, timeoutSeconds=0.5
+            twilio_folder,
+            server.base_url,
+            {},
+            connectTimeoutSeconds=0.5,
+            timeoutSeconds=0.5,
+            resolveSeconds=0,
         ) as connection,
     ):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -108,7 +114,10 @@ def test_one_thread_watches_all_calls_and_ends_when_there_are_none(twilio_folder
         while watching(before):
             assert time.monotonic() < ends
             time.sleep(0.01)
-        connection.run("send_sms", INPUTS)  # and begins again
+        server.acts = {"amid the body": faults.drip}
+        said, seconds = timed(connection)  # and begins again
+        assert isinstance(said, errors.OutcomeUnknown)
+        assert seconds < 0.5 + SLACK
 
 
 def test_a_program_ends_without_waiting_for_what_could_have_taken_long(certificates):
@@ -127,3 +136,61 @@ def test_a_program_ends_without_waiting_for_what_could_have_taken_long(certifica
         assert process.stdout.readline() == "x\n"
         assert process.wait(15) == 0
         process.stdout.close()
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_a_kept_connection_keeps_to_its_time_too(twilio_folder, certificates, kind):
+    options = {"connectTimeoutSeconds": 9, "timeoutSeconds": 0.6, "resolveSeconds": 0}
+    with (
+        faults.Server(kind, certificates) as server,
+        faults.connected(
+            twilio_folder, server.base_url, server.environment, **options
+        ) as connection,
+    ):
+        connection.run("send_sms", INPUTS)
+        server.acts = {"amid the body": faults.drip}
+        said, seconds = timed(connection)
+        assert server.connections == 1
+    assert isinstance(said, errors.OutcomeUnknown)
+    assert seconds < 0.6 + SLACK
+
+
+@pytest.mark.parametrize("kind", ["CONNECT tunnel", "https proxy"])
+def test_what_fails_while_connecting_again_has_not_left(twilio_folder, certificates, kind):
+    options = {"timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 0}
+    with (
+        faults.Server(kind, certificates, {"answered": faults.close}) as server,
+        faults.connected(
+            twilio_folder, server.base_url, server.environment, **options
+        ) as connection,
+    ):
+        connection.run("send_sms", INPUTS)
+        with server.changed:
+            assert server.changed.wait_for(lambda: server.ended == 1, 10)
+        server.acts = {"CONNECT read": faults.close}
+        said, _ = timed(connection)
+        assert isinstance(said, errors.NeverConnected)
+        assert len(server.stored) == 1
+
+
+def test_a_name_that_is_not_found_in_time_was_never_connected(twilio_folder, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(20) and [])
+    options = {"connectTimeoutSeconds": 0.5, "maxAttempts": 1}
+    with faults.connected(twilio_folder, "https://api.invalid", {}, **options) as connection:
+        said, seconds = timed(connection)
+    ended.set()
+    assert isinstance(said, errors.NeverConnected)
+    assert seconds < 0.5 + SLACK
+
+
+def test_a_name_that_nobody_knows_is_told_at_once(twilio_folder, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    options = {"connectTimeoutSeconds": 20, "maxAttempts": 1}
+    with faults.connected(twilio_folder, "https://api.invalid", {}, **options) as connection:
+        said, seconds = timed(connection)
+    assert isinstance(said, errors.NeverConnected)
+    assert seconds < SLACK

@@ -1,6 +1,7 @@
 """What the environment can get wrong: known before anything is sent."""
 
 import concurrent.futures
+import json
 import socket
 
 import pytest
@@ -187,3 +188,31 @@ def test_closing_closes_the_connections_that_were_kept(twilio_folder, certificat
         connection.close()
         with server.changed:
             assert server.changed.wait_for(lambda: server.ended == 1, 10)
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_what_lies_behind_an_answer_is_never_the_next_ones_answer(
+    twilio_folder, certificates, kind
+):
+    """In one TLS record, where no socket shows that there is more to read."""
+
+    def respond(wire, form):
+        if len(wire.server.stored) > 1:
+            return faults.answer(wire, form)
+        first = json.dumps(faults.message(form)).encode()
+        first += b" " * (9000 - len(first))  # more than is read at once
+        second = json.dumps(faults.message({**form, "Body": "somebody else's"})).encode()
+        head = (
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        )
+        return wire.send(head % len(first) + first + head % len(second) + second)
+
+    with (
+        faults.Server(kind, certificates, respond=respond) as server,
+        faults.connected(
+            twilio_folder, server.base_url, server.environment, resolveSeconds=0
+        ) as connection,
+    ):
+        for text in ("one", "two", "three"):
+            assert connection.run("send_sms", {**INPUTS, "body": text})["body"] == text
+        assert server.connections == 2  # the first was not used again

@@ -204,12 +204,12 @@ ANSWERS = {
     "204": (send(lambda form: head(status=b"204 No Content")), UNKNOWN),
     "205": (send(lambda form: head(status=b"205 Reset Content")), UNKNOWN),
     "101": (send(lambda form: head(status=b"101 Switching Protocols")), UNKNOWN),
-    "102, then the answer late": (late(b"HTTP/1.1 102 Processing\r\n\r\n"), EITHER),
+    "102, then the answer late": (late(b"HTTP/1.1 102 Processing\r\n\r\n"), RETURNED),
     "103, then the answer late": (
-        late(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), EITHER),
+        late(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), RETURNED),
     "100, then the answer late": (late(b"HTTP/1.1 100 Continue\r\n\r\n"), RETURNED),
-    "102, and the answer with the next one": (owing(b"HTTP/1.1 102 Processing\r\n\r\n"), EITHER),
-    "103, and the answer with the next one": (owing(b"HTTP/1.1 103 Hints\r\n\r\n"), EITHER),
+    "102, and the answer with the next one": (owing(b"HTTP/1.1 102 Processing\r\n\r\n"), UNKNOWN),
+    "103, and the answer with the next one": (owing(b"HTTP/1.1 103 Hints\r\n\r\n"), UNKNOWN),
     "204, and the answer with the next one": (owing(b"HTTP/1.1 204 No Content\r\n\r\n"), UNKNOWN),
     "304, and the answer with the next one": (owing(b"HTTP/1.1 304 Unchanged\r\n\r\n"), UNKNOWN),
     "500, and the answer with the next one": (
