@@ -379,7 +379,6 @@ def _say_done(action: Action, output: dict[str, Any], error: BaseException) -> N
 @click.option("--input", "source", help="The input as JSON, @FILE, or - for standard input.")
 @click.option("--set", "fields", multiple=True, metavar="NAME=VALUE", help="One input field.")
 @_configured
-@_verbose
 @choosing
 def find(
     choice: Choice,
