@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from connector_build import listing
 from connector_build.readme import error_table
 from connector_engines.cli import cli as engine
 from connector_runtime.cli import cli as connector
@@ -32,12 +33,22 @@ def pages() -> dict[str, str]:
         "command-line.md": "\n".join(_command_line()) + "\n",
     }
     blocks = {"errors": "\n".join(error_table()) + "\n"}
+    for code, name in (("en", "concluded"), ("es", "concluded_es")):
+        blocks[name] = "\n".join(_concluded(code)) + "\n"
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text("utf-8")
         if _BLOCK.search(text):
             name = path.relative_to(DOCS).as_posix()
             made[name] = _BLOCK.sub(lambda match: match[1] + blocks[match[2]] + match[3], text)
     return made
+
+
+def _concluded(code: str) -> Iterator[str]:
+    """Give the lines of the table of what was concluded about Bizagi."""
+    table = listing.guide(code)["concluded"]["table"]
+    yield f"| {' | '.join(table['head'])} |\n|---|---|---|"
+    for row in table["rows"]:
+        yield f"| {' | '.join(row)} |"
 
 
 def _manifest(schema: Mapping[str, Any]) -> Iterator[str]:
