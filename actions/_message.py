@@ -52,14 +52,17 @@ def to_output(call: Call, message: dict[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(message, dict):
         raise call.unreadable("holds no message")
-    for name in _NOT_IN_DOCUMENT:
-        message.pop(name, None)
+    try:
+        for name in _NOT_IN_DOCUMENT:
+            del message[name]
+    except KeyError:
+        pass  # the next line sees what is left
     if message.keys() != _NAMES:  # Twilio added a field, or left out one that is null
         message = {name: message.get(name) for name in _FIELDS}
-    price, code = message.get("price"), message.get("error_code")
+    price, code = message["price"], message["error_code"]
     if isinstance(price, str) and _PRICE.fullmatch(price):
         message["price"] = float(price)
-    if type(code) is int:
+    if code is not None and type(code) is int:
         message["error_code"] = str(code)
     return message
 

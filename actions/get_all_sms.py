@@ -25,7 +25,7 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
         messages: list[Any] | None
         messages, uri = read_page(call, page)
         # The list holds received messages too, and has no filter for them.
-        outputs = [to_output(call, m) for m in messages if _is_sent(call, m)]
+        outputs = [to_output(call, message) for message in _sent(call, messages)]
         sids = {output["sid"] for output in outputs if isinstance(output.get("sid"), str)}
         if len(sids) < len(outputs) or not sids.isdisjoint(previous):
             outputs = _once(outputs, previous)
@@ -38,9 +38,9 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
         page = call.get(next_page(call, uri, path, followed))
 
 
-def _is_sent(call: Call, message: Any) -> bool:
+def _sent(call: Call, messages: list[Any]) -> list[Any]:
     try:
-        return bool(message["direction"] != "inbound")
+        return [message for message in messages if message["direction"] != "inbound"]
     except (KeyError, TypeError) as error:
         raise call.unreadable("holds no message with a 'direction'") from error
 

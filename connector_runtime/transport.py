@@ -225,6 +225,7 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
         response_class = _HTTPResponse
         _handle: socket.socket | None = None
         has_more = False  # the server sent more than its answer
+        _head = b""  # of a request whose body follows
         is_ready = False  # tunnel and handshake are done: what is sent now is the request
 
         def connect(self) -> None:
@@ -258,13 +259,19 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
             if self._handle is not None:
                 watch.attach(exchange, self._handle)
             # urllib3 was given another target: see request_url.
+            self._head = b""
             super().putrequest(method, exchange.request.target, *args, **kwargs)
 
         def send(self, data: Any) -> None:
             if self.sock is None:
                 self.connect()
             if self.is_ready:
-                watch.depart(_current.exchange)
+                exchange: _Exchange = _current.exchange
+                if exchange.request.body is not None and not self._head:
+                    self._head = data  # it leaves with the body, in one packet where it fits
+                    return
+                data, self._head = self._head + data, b""
+                watch.depart(exchange)
             super().send(data)
 
         def close(self) -> None:
@@ -493,9 +500,9 @@ def _content(response: requests.Response, most_bytes: int) -> bytes:
         return b""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "gzip":
-        pieces = _unzipped(_pieces(response.raw), most_bytes)
+        pieces = _unzipped(_pieces(response.raw, most_bytes), most_bytes)
     elif encoding in ("identity", ""):
-        pieces = _pieces(response.raw)
+        pieces = _pieces(response.raw, most_bytes)
     else:
         raise _NotDecoded
     parts, size = [], 0
@@ -507,8 +514,10 @@ def _content(response: requests.Response, most_bytes: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _pieces(raw: Any) -> Iterator[bytes]:
-    amount = _FIRST_READ_BYTES
+def _pieces(raw: Any, most_bytes: int) -> Iterator[bytes]:
+    # In one piece where its length is stated and may be true, or a page is copied once more.
+    stated = raw.length_remaining or 0
+    amount = stated if _FIRST_READ_BYTES < stated <= most_bytes else _FIRST_READ_BYTES
     while piece := raw.read(amount, decode_content=False):
         yield piece
         amount = _READ_BYTES
