@@ -1,0 +1,69 @@
+"""The processes that every engine must run alike, and what they must come to."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+FOLDER = Path(__file__).parent
+# The look-up ends soon: what is never found is part of the table.
+SETTINGS = {"timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 1}
+
+
+class Entry(NamedTuple):
+    name: str
+    data: dict[str, Any] = {}
+    faults: list[Any] = []
+    people: list[list[Any]] = []
+    stands: str = "waiting"
+    status: str = "finished"
+    has: dict[str, Any] = {}
+    messages: list[str] = []
+    error: dict[str, Any] = {}
+    late: list[str] = []
+
+    @property
+    def file(self):
+        return FOLDER / "processes" / f"{self.name}.bpmn"
+
+
+class Outcome(NamedTuple):
+    """What an engine reports of a case: `stood` and `error` before the people acted."""
+
+    stood: str | None
+    error: dict[str, Any] | None
+    status: str
+    data: dict[str, Any]
+    late: list[str]
+
+
+def entries():
+    found = yaml.safe_load((FOLDER / "processes.yaml").read_text("utf-8"))
+    return [Entry(**each) for each in found]
+
+
+def label(entry):
+    return f"{entry.name}-{'-'.join(map(str, entry.data.values()))}".replace(" ", "_").rstrip("-")
+
+
+def prepare(sandbox, entry):
+    sandbox.reset()
+    for kind, options in entry.faults:
+        sandbox.fail(kind, **options)
+
+
+def output_of(sandbox, text):
+    """What somebody finds out who sends the message by other means."""
+    sandbox.add({"body": text, "to": "+14155550123"})
+    (message,) = sandbox.messages
+    return message["sid"]
+
+
+def judge(sandbox, entry, outcome):
+    """Compare all that both engines must have alike."""
+    assert outcome.status == entry.status, outcome
+    assert outcome.stood == (entry.stands if entry.people else entry.status), outcome
+    assert entry.error.items() <= (outcome.error or {}).items(), outcome.error
+    assert entry.has.items() <= outcome.data.items(), outcome.data
+    assert sorted(message["body"] for message in sandbox.messages) == entry.messages
+    assert outcome.late == entry.late
