@@ -170,6 +170,7 @@ class CaseWorkflow:
             self._hold(task, result["missing"], now)
             return
         self.held.pop(task, None)
+        self.case.resend_after_seconds = result.get("resend_after_seconds")
         if "error" in result:
             self.case.end(task, Reported(result["error"]), now)
             return

@@ -1,5 +1,6 @@
 """The processes that every engine must run alike, and what they must come to."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +11,18 @@ FOLDER = Path(__file__).parent
 SETTINGS = {"timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 1}
 
 
-class Entry(NamedTuple):
+@dataclass
+class Entry:
     name: str
-    data: dict[str, Any] = {}
-    faults: list[Any] = []
-    people: list[list[Any]] = []
+    data: dict[str, Any] = field(default_factory=dict)
+    faults: list[Any] = field(default_factory=list)
+    people: list[list[Any]] = field(default_factory=list)
     stands: str = "waiting"
     status: str = "finished"
-    has: dict[str, Any] = {}
-    messages: list[str] = []
-    error: dict[str, Any] = {}
-    late: list[str] = []
+    has: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    error: dict[str, Any] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
 
     @property
     def file(self):
@@ -43,7 +45,7 @@ def entries():
 
 
 def label(entry):
-    return f"{entry.name}-{'-'.join(map(str, entry.data.values()))}".replace(" ", "_").rstrip("-")
+    return f"{entry.name}_{entry.data.get('text', '')}".replace(" ", "_").rstrip("_")
 
 
 def prepare(sandbox, entry):
