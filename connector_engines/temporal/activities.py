@@ -24,7 +24,7 @@ from connector_engines.bpmn import UnexpectedFault
 from connector_runtime import Connection, Connector
 from connector_runtime.errors import ConnectorError, OutcomeUnknown
 
-from .workflow import CALL, HEARTBEAT_SECONDS
+from .workflow import CALL, HEARTBEAT_SECONDS, MOST_BYTES, TooLarge, size_of
 
 log = logging.getLogger("connector_engines.temporal")
 
@@ -49,11 +49,13 @@ class Calls:
         connections: Mapping[str, Connection],
         resend_after: Mapping[str, float | None],
         threads: int,
+        storage: bool,
         taken: Taken | None = None,
     ) -> None:
         self.connectors = connectors
         self.connections = connections
         self.resend_after = resend_after
+        self.storage = storage
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
         self.taken = taken
         # Under way, or ended: where Temporal gives a call to this worker again, its own knows best.
@@ -120,6 +122,9 @@ class Calls:
         except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return self._refused(name, UnexpectedFault(action.effect, fault))
+        size = 0 if self.storage else size_of(output)
+        if size > MOST_BYTES:
+            return self._refused(name, TooLarge(f"the output of {action.name}", size))
         if action.repeatable or action.identifier is None:
             return {"output": output}
         return {

@@ -11,6 +11,7 @@ from typing import Any
 
 from temporalio.client import (
     Client,
+    WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
 )
@@ -23,7 +24,7 @@ from connector_runtime import Connector
 from connector_runtime.errors import InvalidInput
 
 from .client import refusals
-from .workflow import CaseWorkflow, pack
+from .workflow import MOST_BYTES, CaseWorkflow, TooLarge, pack, size_of
 
 # A step over a large list takes longer than the usual 10 s.
 _STEP_TIMEOUT = timedelta(seconds=120)
@@ -78,11 +79,15 @@ class Cases:
         """
         content, needs = self._process(Path(path), process)
         first = _json(data or {})
+        storage = self.client.data_converter.external_storage is not None
+        size = 0 if storage else size_of(first)
+        if size > MOST_BYTES:
+            raise InvalidInput(f"{TooLarge('the data of the case', size)}.")
         try:
             with refusals():
                 handle = await self.client.start_workflow(
                     CaseWorkflow.run,
-                    args=[content, {"needs": needs, "data": first}],
+                    args=[content, {"needs": needs, "storage": storage, "data": first}],
                     id=id,
                     task_queue=self.task_queue,
                     task_timeout=_STEP_TIMEOUT,
@@ -145,6 +150,11 @@ class CaseHandle:
             with refusals():
                 data: dict[str, Any] = ended.result()["data"]
             return data
+        except WorkflowFailureError as error:
+            cause = error.cause
+            code = getattr(cause, "type", None) or "ENDED"
+            reason = {"code": code, "message": f"case '{self.id}' was ended: {cause}."}
+            raise CaseStopped(Shown({"id": self.id, "error": reason, "stopped": []})) from error
         finally:
             ended.cancel()
 

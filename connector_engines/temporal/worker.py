@@ -54,7 +54,8 @@ class Worker:
                 for name, connector in connectors.items()
             }
             resend = {name: each.get("resendAfterSeconds") for name, each in given.items()}
-            self.calls = Calls(dict(connectors), connections, resend, threads)
+            storage = client.data_converter.external_storage is not None
+            self.calls = Calls(dict(connectors), connections, resend, threads, storage)
             undo.callback(self.calls.pool.shutdown)
             self._worker = temporalio.worker.Worker(
                 client,

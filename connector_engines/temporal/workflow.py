@@ -13,7 +13,7 @@ import json
 import zlib
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
@@ -34,7 +34,9 @@ CALL_TIMEOUT = timedelta(hours=24)
 MOST_CALLS = 200
 # The identifiers of what a case has made, so that a look-up in another case leaves them alone.
 MADE = SearchAttributeKey.for_keyword_list("ConnectorMade")
-_FIRST_PAUSE_SECONDS = 5.0  # for a worker that has the connector
+# The server refuses a larger value for ever; a little room is for its wrapping.
+MOST_BYTES = 2 * 1024 * 1024 - 16 * 1024
+_FIRST_PAUSE_SECONDS = 1.0  # for a worker that has the connector
 _LONGEST_PAUSE_SECONDS = 300.0
 _RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
@@ -53,6 +55,23 @@ def unpack(content: bytes) -> str:
 @lru_cache(maxsize=100)
 def _process(content: bytes) -> bpmn.Process:
     return bpmn.process_of(unpack(content))
+
+
+class TooLarge(ConnectorError):
+    """A value that Temporal can't keep, where no external storage takes it."""
+
+    code = "TOO_LARGE"
+
+    def __init__(self, what: str, size: int) -> None:
+        super().__init__(
+            f"{what} has {size / 1e6:.1f} MB, and Temporal keeps values up to "
+            f"{MOST_BYTES / 1e6:.1f} MB: give all workers and starters external storage (--storage)"
+        )
+
+
+def size_of(value: Any) -> int:
+    """Return how many bytes a value has in a history."""
+    return len(json.dumps(value, separators=(",", ":")))
 
 
 class Reported(ConnectorError):
@@ -76,7 +95,8 @@ class CaseWorkflow:
 
     process  its process, packed
     begin    `needs`: the version of each connector that it was checked with; `data`, or after
-             continue-as-new what is kept beside the case itself
+             continue-as-new what is kept beside the case itself; `storage`: whether there is
+             one for large values
     parts    the case as it stood, packed, after continue-as-new
     """
 
@@ -90,6 +110,7 @@ class CaseWorkflow:
             self.case = bpmn.case_of(name, known, json.loads(unpack(parts)), now, workflow.uuid4)
         self.process = process
         self.needs: dict[str, str] = begin["needs"]
+        self.storage: bool = begin["storage"]
         # Calls that no worker could make so far: when to try again, how often it was tried, why.
         self.held: dict[str, tuple[float, int, str]] = begin.get("held", {})
         self.made: list[str] = begin.get("made", [])
@@ -107,7 +128,7 @@ class CaseWorkflow:
             self._step(begin_calls=not leaving)
             if self.case.is_over and not self.underway:
                 return self._outcome()
-            if leaving and not self.underway:
+            if leaving and not self.underway and workflow.all_handlers_finished():
                 self._continue()
             await self._wait()
 
@@ -134,6 +155,11 @@ class CaseWorkflow:
     def _begin(self, task: str, now: float) -> None:
         request = self.case.begin(task, now)
         if request is None:
+            return
+        size = size_of(request.inputs)
+        if size > MOST_BYTES:
+            self.case.end(task, TooLarge("the input", size), now)
+            self.case.advance(now)
             return
         connector = request.operator.partition("/")[0]
         handle = workflow.start_activity(
@@ -211,19 +237,30 @@ class CaseWorkflow:
             timer = None
         return min(moments if timer is None else [*moments, timer], default=None)
 
-    def _continue(self) -> NoReturn:
-        begin = {"needs": self.needs, "held": self.held, "made": self.made}
+    def _continue(self) -> None:
+        """Go on in a new history, with all that is under way."""
+        begin = {"needs": self.needs, "storage": self.storage, "held": self.held, "made": self.made}
         parts = pack(json.dumps(bpmn.case_parts(self.case)))
+        if len(parts) > MOST_BYTES and not self.storage:
+            self.case.stop(TooLarge("the case", len(parts)))
+            return
         workflow.continue_as_new(args=[self.process, begin, parts])
 
     def _outcome(self) -> dict[str, Any]:
-        return {"status": self.case.status, "data": self.case.data, "late": self.case.late}
+        outcome = {"status": self.case.status, "data": self.case.data, "late": self.case.late}
+        size = size_of(outcome)
+        if size > MOST_BYTES and not self.storage:
+            error = TooLarge("the case is finished; its data", size)
+            raise ApplicationError(str(error), type=error.code, non_retryable=True)
+        return outcome
 
     # What people ask and decide
 
     @workflow.query
     def show(self) -> dict[str, Any]:
         case = self.case
+        data = case.data
+        too_large = size_of(data) > MOST_BYTES and not self.storage
         return {
             "id": case.id,
             "process": case.process.name,
@@ -238,7 +275,7 @@ class CaseWorkflow:
             "late": case.late,
             "tasks": case.tasks,
             "waits_for": [{"kind": kind, "name": name} for kind, name in sorted(case.waits)],
-            "data": case.data,
+            "data": {} if too_large else data,
         }
 
     @workflow.query

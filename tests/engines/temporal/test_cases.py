@@ -1,0 +1,210 @@
+"""Long cases, wrong input, workers that lack something, two versions at once."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from temporalio.worker import Replayer
+
+from connector_engines.temporal import Cases, InvalidProcess, connect
+from connector_engines.temporal.workflow import CaseWorkflow
+from connector_runtime import load
+from connector_runtime.errors import InvalidInput
+from tests.engines.conformance.table import FOLDER
+from tests.engines.drawing import flows, loop, service
+from tests.engines.temporal import cluster
+
+NOTIFY = cluster.ROOT / "examples" / "notify_customer.bpmn"
+SEND = FOLDER / "processes" / "send.bpmn"
+SENDS = (
+    service("send", to="'+14155550123'", body="str(number)", loop=loop("true")),
+    '<bpmn:userTask id="ask" />',
+    flows("start>send>ask>end"),
+)
+
+
+def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
+    program, config, sandbox, name, bpmn_file, twilio_folder
+):
+    path, numbers = bpmn_file(*SENDS), list(range(30))
+
+    async def run(address):
+        client = await connect(address)
+        cases = Cases(client, task_queue=name, connectors={"twilio": twilio_folder})
+        case = await cases.start(path, {"numbers": numbers}, id=name)
+        await wait_for_task(case)
+        await case.complete("ask", {"answer": "yes"})
+        data = await case.result()
+        ids = [each.run_id async for each in client.list_workflows(f"WorkflowId = '{name}'")]
+        histories = [
+            await client.get_workflow_handle(name, run_id=each).fetch_history() for each in ids
+        ]
+        return data, histories
+
+    suggest = ["limit.historyCount.suggestContinueAsNew=40"]
+    with (
+        cluster.Server(dynamic=suggest) as server,
+        cluster.worker(server.address, config, queue=name),
+    ):
+        data, histories = asyncio.run(run(server.address))
+        assert len(data["results"]) == 30
+        assert data["answer"] == "yes"
+        assert sorted(int(each["body"]) for each in sandbox.messages) == numbers
+        assert len(histories) > 3
+        for history in histories:
+            asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
+
+
+async def wait_for_task(case):
+    while not (await case.show())["tasks"]:
+        await asyncio.sleep(0.05)
+
+
+def test_worker_without_the_connector_leaves_the_case_waiting_and_says_so(
+    server, config, sandbox, on_cluster, name, tmp_path
+):
+    newer = other_version(tmp_path, "1.7.0")
+
+    async def run(cases):
+        cases.connectors["twilio"] = load(newer)
+        case = await cases.start(SEND, {"name": "Ana"}, id=name)
+        with cluster.worker(server.address, config, queue=name):
+            while not (held := (await case.show())["held"]):
+                await asyncio.sleep(0.05)
+            assert (await case.show())["status"] == "running"
+        with cluster.worker(server.address, config, queue=name, identity="newer", connector=newer):
+            return held, await case.result()
+
+    held, data = on_cluster(run, queue=name)
+    assert [(each["element"], each["why"]) for each in held] == [
+        ("send", "this worker has twilio 1.0.0, the case needs 1.7.0")
+    ]
+    assert data["sms"]["body"] == "Hola Ana"
+    assert len(sandbox.messages) == 1
+
+
+def test_two_versions_serve_two_task_queues_at_once(
+    server, config, sandbox, on_cluster, name, tmp_path
+):
+    newer = other_version(tmp_path, "2.0.0")
+
+    async def run(cases):
+        old, new = cases, Cases(cases.client, task_queue="new", connectors={"twilio": load(newer)})
+        started = [
+            await each.start(SEND, {"name": each.task_queue}, id=f"{name}-{each.task_queue}")
+            for each in (old, new)
+        ]
+        found = [await case.result() for case in started]
+        histories = [await case.workflow.fetch_history() for case in started]
+        return found, [list(identities(history)) for history in histories]
+
+    with (
+        cluster.worker(server.address, config, queue="old", identity="old"),
+        cluster.worker(server.address, config, queue="new", identity="new", connector=newer),
+    ):
+        found, named = on_cluster(run, queue="old")
+    assert [data["sms"]["body"] for data in found] == ["Hola old", "Hola new"]
+    assert [set(each) for each in named] == [{"old"}, {"new"}]
+
+
+def identities(history):
+    for event in history.events:
+        if event.HasField("activity_task_started_event_attributes"):
+            yield event.activity_task_started_event_attributes.identity
+
+
+def other_version(folder, version):
+    """A copy of the connector with another version."""
+    copy = folder / version
+    for part in ("actions", "auth", "schemas"):
+        shutil.copytree(cluster.ROOT / part, copy / part)
+    manifest = json.loads((cluster.ROOT / "connector.json").read_text("utf-8"))
+    (copy / "connector.json").write_text(json.dumps({**manifest, "version": version}), "utf-8")
+    shutil.copy(cluster.ROOT / "icon.png", copy)
+    return copy
+
+
+def test_file_that_cannot_run_is_refused_before_a_workflow_starts(on_cluster, name, bpmn_file):
+    path = bpmn_file(service(operator="twilio/send_fax"), flows("start>send>end"))
+
+    async def run(cases):
+        with pytest.raises(InvalidProcess, match="send_fax"):
+            await cases.start(path, id=name)
+        return await cases.client.count_workflows(f"WorkflowId = '{name}'")
+
+    assert on_cluster(run).count == 0
+
+
+def test_used_id_is_refused(on_cluster, name):
+    async def run(cases):
+        await cases.start(SEND, {"name": "Ana"}, id=name)
+        with pytest.raises(InvalidInput, match="already"):
+            await cases.start(SEND, {"name": "Ana"}, id=name)
+
+    on_cluster(run, queue="nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["show", "no-such-case"], 2, "Temporal knows no such case"),
+        (["show", "case", "--namespace", "elsewhere"], 2, "elsewhere"),
+        (["start", "missing.bpmn", "--id", "x", "--task-queue", "q"], 2, "can't be read"),
+        (["start", SEND, "--id", "x", "--task-queue", "q", "--data", "[1]"], 2, "JSON object"),
+        (["worker", "--task-queue", "q", "--namespace", "elsewhere"], 2, "elsewhere"),
+        (["show", "case", "--key-file", "missing"], 2, "--key-file"),
+    ],
+    ids=["no-case", "namespace", "no-file", "data", "worker-namespace", "no-keys"],
+)
+def test_wrong_input_is_one_sentence_and_an_exit_status(server, config, arguments, status, says):
+    more = ["--config", config] if arguments[0] == "worker" else []
+    line = cluster.command(*arguments, *more, address=server.address)
+    done = run_line(line)
+    assert (done.returncode, says in done.stderr) == (status, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_unreachable_server_is_one_sentence_and_an_exit_status():
+    line = cluster.command("show", "case", address=f"127.0.0.1:{cluster.free_port()}")
+    done = run_line(line)
+    assert done.returncode == 2
+    assert "no Temporal server can be reached at '127.0.0.1:" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def run_line(line):
+    more = {"cwd": cluster.ROOT, "env": cluster.environ(), "timeout": 60}
+    return subprocess.run(line, check=False, capture_output=True, text=True, **more)
+
+
+def test_command_line_starts_shows_and_completes(server, config, sandbox, name):
+    path = FOLDER / "processes" / "user_task.bpmn"
+    address = {"address": server.address}
+    with cluster.worker(server.address, config, queue=name):
+        start = cluster.command("start", path, "--id", name, "--task-queue", name, **address)
+        assert run_line(start).stdout.strip() == name
+        shown = json.loads(run_line(cluster.command("show", name, **address)).stdout)
+        assert (shown["status"], shown["tasks"][0]["element"]) == ("waiting", "ask")
+        data = json.dumps({"text": "Adios"})
+        line = cluster.command("complete", name, "ask", "--data", data, **address)
+        assert run_line(line).returncode == 0
+        late = run_line(cluster.command("message", name, "nothing", **address))
+        assert late.returncode != 0
+    assert [each["body"] for each in sandbox.messages] == ["Adios"]
+
+
+def test_worker_with_random_hashes_is_refused():
+    program = (
+        "from connector_engines.temporal import Worker\n"
+        "try: Worker(None, task_queue='q', connectors={})\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    environ = {**cluster.environ(), "PYTHONHASHSEED": "random"}
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(
+        line, check=True, cwd=cluster.ROOT, env=environ, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("InvalidConfiguration a worker needs")
