@@ -66,7 +66,7 @@ class Call:
     due       when it may begin; seconds since 1970
     since     when it first began, while it may have been carried out
     before    what `since` was before it began this time
-    resends   how often it was let be sent again because it was not found
+    resends   how often it was begun with leave to be sent again, as it was not found
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 

@@ -36,12 +36,16 @@ _OUTSIDE = (TimerEventDefinition, MessageEventDefinition, SignalEventDefinition)
 
 
 class Request(NamedTuple):
-    """A call that begins now: `task` is its id; with `since`, it may have begun then already."""
+    """A call that begins now: `task` is its id; with `since`, it may have begun then already.
+
+    `resend` says that it may be sent again where the look-up finds nothing.
+    """
 
     task: str
     operator: str
     inputs: dict[str, Any]
     since: float | None
+    resend: bool
 
 
 class Event(NamedTuple):
@@ -344,7 +348,15 @@ class Case:
                 return None
             call.inputs = asked if _is_json(asked) else None  # it will be refused
         self._tell_of(call, "begins")
-        return Request(name, call.operator, asked, call.before)
+        resend = self._may_resend(call, now)
+        call.resends += resend
+        return Request(name, call.operator, asked, call.before, resend)
+
+    def _may_resend(self, call: Call, now: float) -> bool:
+        """Tell whether a call may be sent again: once, and so long after it began."""
+        if call.before is None or self.resend_after_seconds is None or call.resends:
+            return False
+        return now - call.before >= self.resend_after_seconds
 
     def withdraw(self, name: str) -> None:
         """Take the mark of a call back that is not made after all."""
@@ -587,7 +599,6 @@ class Case:
             due = (call.since or now) + self.resend_after_seconds + _MARGIN_SECONDS
             self.calls.go(name, "doubt", error.to_dict())
             self.calls.go(name, "look", due)
-            call.resends += 1
             self._tell(task, f"{error.code}, looked for again in {max(due - now, 0):.0f} s")
             return
         try:

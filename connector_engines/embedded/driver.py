@@ -199,7 +199,7 @@ class Driver:
         if request is None:
             return None
         try:
-            connection, action = self.engine.action(request.operator)
+            connection, action = self.engine.action(request.operator, request.resend)
         except ConnectorError as error:
             case.rules.end(task, error, now)
             self.fresh[case] = None

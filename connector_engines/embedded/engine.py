@@ -81,10 +81,7 @@ class Engine:
             "explain": partial(_explained, self.connectors),
             **(script_names or {}),
         }
-        self._settings = {
-            name: self._settings_of(connector, (settings or {}).get(name, {}))
-            for name, connector in self.connectors.items()
-        }
+        self._settings = {name: (settings or {}).get(name, {}) for name in self.connectors}
         self._watch = watch
         self._read: dict[tuple[bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
@@ -99,16 +96,20 @@ class Engine:
                 name: undo.enter_context(connector.connect(self._settings[name]))
                 for name, connector in self.connectors.items()
             }
+            # The same with leave to send again what a look-up does not find.
+            self._resending: dict[str, Connection] = {}
+            if resend_after_seconds is not None:
+                leave = {"resendAfterSeconds": resend_after_seconds}
+                self._resending = {
+                    name: undo.enter_context(connector.connect({**self._settings[name], **leave}))
+                    for name, connector in self.connectors.items()
+                    if any(
+                        option["name"] in leave for option in connector.manifest.get("options", ())
+                    )
+                }
             self.store = Store(Path(store)) if store is not None else None
             self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.pop_all()
-
-    def _settings_of(self, connector: Connector, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Say to a connector that sends again, how long it must wait."""
-        options = {option["name"] for option in connector.manifest.get("options", ())}
-        if self.resend_after_seconds is None or "resendAfterSeconds" not in options:
-            return given
-        return {**given, "resendAfterSeconds": self.resend_after_seconds}
 
     def __enter__(self) -> Engine:
         return self
@@ -124,7 +125,7 @@ class Engine:
     def close(self) -> None:
         """Wait for the calls that are under way, then let go of connections and store."""
         self.pool.shutdown(wait=True)
-        for connection in self._connections.values():
+        for connection in (*self._connections.values(), *self._resending.values()):
             connection.close()
         if self.store is not None:
             self.store.close()
@@ -385,12 +386,16 @@ class Engine:
         except ConnectorError:  # it is not loaded here: nobody knows
             return False
 
-    def action(self, operator: str) -> tuple[Connection, Any]:
-        """Return the connection and the action of an operator; raise ConnectorError."""
+    def action(self, operator: str, resend: bool = False) -> tuple[Connection, Any]:
+        """Return the connection and the action of an operator; raise ConnectorError.
+
+        With `resend`, the connection has leave to send again what a look-up does not find.
+        """
         name, _, action = operator.partition("/")
         if name not in self._connections:
             raise InvalidInput(f"the connector '{name}' is not loaded.")
-        return self._connections[name], self.connectors[name].action(action)
+        chosen = self._resending if resend and name in self._resending else self._connections
+        return chosen[name], self.connectors[name].action(action)
 
     def claim(self, case: Case, call: str, action: Any, output: Mapping[str, Any]) -> bool:
         """Note that a call has this output. Return False where another call has it already."""

@@ -748,6 +748,75 @@ def test_send_under_way_at_a_kill_that_never_arrived_stands_still_and_says_so(
     assert sent() == []
 
 
+def test_message_that_a_task_of_an_earlier_run_has_is_not_adopted(
+    twilio_folder, settings, bpmn, sandbox, store, opened
+):
+    """Two equal sends were lost; one message is there. Each engine has a connection of its own."""
+    process = bpmn(service(), flows("start>send>end"))
+    texts = [saved_during(twilio_folder, settings, process, {}, 1) for _ in range(2)]
+    sandbox.reset()
+    twilio_folder.run("send_sms", {"to": "+14155550123", "body": "Hola"}, settings["twilio"])
+    statuses = []
+    for text in texts:
+        with opened() as engine:
+            case = engine.load_case(text)
+            engine.run([case])
+            statuses.append(case.status)
+    assert statuses == ["finished", "interrupted"]
+    assert len(sandbox.messages) == 1
+
+
+def test_look_up_asks_for_what_was_sent_and_not_for_what_would_be_sent_now(
+    twilio_folder, settings, bpmn, sandbox
+):
+    names = {"words": iter(["first", "second"]).__next__}
+    path = bpmn(service(to="'+14155550123'", body="words()"), flows("start>send>end"))
+    texts = []
+
+    def watch(case, *_):
+        texts.append(case.save())
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch, script_names=names) as engine:
+        engine.start(path).run()
+    begun = next(text for text in texts if BEGUN in text)
+    with Engine({"twilio": twilio_folder}, settings, script_names=names) as engine:
+        case = engine.load_case(begun)
+        case.run()
+        assert case.data["sms"]["body"] == "first"
+    assert len(sandbox.messages) == 1
+
+
+def test_interrupted_case_of_the_store_is_looked_up_again_by_resume(
+    opened, bpmn, twilio_folder, settings, sandbox
+):
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    sandbox.reset()
+    with opened() as engine:
+        engine.run([engine.load_case(text)])
+        assert [case.status for case in engine.resume()] == ["interrupted"]
+    twilio_folder.run("send_sms", {"to": "+14155550123", "body": "Hola"}, settings["twilio"])
+    with opened() as engine:
+        engine.run(engine.resume())
+        assert len(engine.resume()) == 0
+    assert len(sandbox.messages) == 1
+
+
+def test_what_is_sent_again_and_lost_again_is_not_sent_a_third_time(
+    opened, bpmn, twilio_folder, settings, sandbox, sent
+):
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    sandbox.reset()
+    sandbox.fail("error", method="POST", times=None, stored=False)
+    saved = json.loads(text)
+    (call,) = (part for name, part in saved["parts"].items() if name.startswith("c"))
+    call["since"] -= 125
+    with opened(resend_after_seconds=120) as engine:
+        case = engine.load_case(json.dumps(saved))
+        for _ in range(2):
+            engine.run([case])
+            assert (case.status, len(sent())) == ("interrupted", 1)
+
+
 def test_message_that_appears_late_is_found_when_the_case_is_run_again(
     opened, bpmn, twilio_folder, settings, sandbox, sent
 ):
