@@ -26,7 +26,7 @@ before, and `retry` let go of that moment.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -146,7 +146,7 @@ class Call:
         self.error = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "state": self.state.value}
+        return {**vars(self), "state": self.state.value}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Call:

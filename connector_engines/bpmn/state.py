@@ -149,13 +149,16 @@ class Keeper:
 
     def changes(self) -> Changes:
         case, track, kept = self._case, self._case.workflow.track, self._kept or {}
+        if self._next is not None:  # what was to be kept last is not
+            self._growing.clear()
+            self._names.forget_chunks()
         writer = _Writer(case, self._names, self._growing)
         delete: set[str] = set()
         if self._kept is None:
             writer.write_all()
         elif case.is_over:
             writer.write_head()
-            delete = set(kept) - writer.values.keys()
+            delete = set(kept).difference(*writer.uses.values())
         else:
             writer.write_head()
             writer.write_tasks(track.changed.values())
@@ -187,6 +190,7 @@ class Keeper:
             self._users.pop(name, None)
             self._names.forget(name)
         self._kept.update((name, hash(text)) for name, text in changes.put.items())
+        self._next = None
         self._case.workflow.track.record()
         self._case.calls.changed.clear()
 
@@ -310,7 +314,7 @@ class _Writer:
         if type(value) is list and len(value) >= _CHUNK:
             whole = len(value) - len(value) % _CHUNK
             chunks = [value[start : start + _CHUNK] for start in range(0, whole, _CHUNK)]
-            parts = [f'{{"c":"{self._keep(_encode(chunk))}"}}' for chunk in chunks]
+            parts = [self._chunk(chunk)[0] for chunk in chunks]
             parts += [self._value(item) for item in value[whole:]]
             return f'{{"l":[{",".join(parts)}]}}'
         if type(value) is list:
@@ -324,24 +328,41 @@ class _Writer:
         """Write a list of which only the end is new, as far as it can be told."""
         if type(value) is not list or len(value) < _CHUNK:
             return self._value(value)
-        seen, scripts, parts = self._growing.get(number, ([], -1, []))
+        seen, scripts, entries = self._growing.get(number, ([], -1, []))
         run = self._case.scripts_run
+        same = run == scripts and len(seen) <= len(value)
+        if not same or any(old is not new for old, new in zip(seen, value, strict=False)):
+            seen, entries = [], []
         whole = len(value) - len(value) % _CHUNK
-        known = len(parts) * _CHUNK
-        if (
-            run != scripts
-            or known > whole
-            or any(old is not new for old, new in zip(seen, value, strict=False))
-        ):
-            known, parts = 0, []
-        parts = list(parts)
-        for start in range(known, whole, _CHUNK):
-            parts.append(self._keep(_encode(value[start : start + _CHUNK])))
-        self._needed.update(parts)
-        self._growing[number] = (value[:whole], run, parts)
-        entries = [f'{{"c":"{part}"}}' for part in parts]
-        entries += [self._value(item) for item in value[whole:]]
-        return f'{{"l":[{",".join(entries)}]}}'
+        known = len(seen) - len(seen) % _CHUNK
+        chunks = entries[: known // _CHUNK]
+        chunks += [
+            self._chunk(value[start : start + _CHUNK]) for start in range(known, whole, _CHUNK)
+        ]
+        # Of the items behind the last chunk, those that were there before are as they were.
+        tail = entries[known // _CHUNK :] if known == whole else []
+        tail += [self._item(item) for item in value[whole + len(tail) :]]
+        entries = chunks + tail
+        for _, name in entries:
+            if name is not None:
+                self._needed.add(name)
+        self._growing[number] = (value.copy(), run, entries)
+        return f'{{"l":[{",".join(entry for entry, _ in entries)}]}}'
+
+    def _chunk(self, items: list[Any]) -> tuple[str, str | None]:
+        name = self._names.of_chunk(items)
+        if name is None:
+            name = self._keep(_encode(items))
+            self._names.know_chunk(items, name)
+        self._needed.add(name)
+        return f'{{"c":"{name}"}}', name
+
+    def _item(self, item: Any) -> tuple[str, str | None]:
+        text = _encode(item)
+        if len(text) <= _LARGE:
+            return f'{{"v":{text}}}', None
+        name = self._keep(text)
+        return f'{{"r":"{name}"}}', name
 
     def _keep(self, text: str) -> str:
         name = self._names.of(text)
@@ -357,6 +378,18 @@ class _Names:
         self._names: dict[bytes, str] = {}
         self._digests: dict[str, bytes] = {}
         self._count = 0
+        self._chunks: dict[tuple[Any, ...], str] = {}
+
+    def of_chunk(self, items: list[Any]) -> str | None:
+        """Return the name of these texts or whole numbers, if they have one: without writing."""
+        return self._chunks.get(tuple(items)) if _is_plain(items) else None
+
+    def know_chunk(self, items: list[Any], name: str) -> None:
+        if _is_plain(items):
+            self._chunks[tuple(items)] = name
+
+    def forget_chunks(self) -> None:
+        self._chunks.clear()
 
     def of(self, text: str) -> str:
         digest = _digest(text)
@@ -372,13 +405,21 @@ class _Names:
     def forget(self, name: str) -> None:
         if name in self._digests:
             del self._names[self._digests.pop(name)]
+            self._chunks = {items: each for items, each in self._chunks.items() if each != name}
 
     def _add(self, name: str, digest: bytes) -> None:
         self._names[digest], self._digests[name] = name, digest
 
 
-# By the number of a loop: the results that were written, how many scripts had run, their parts.
-_Growing = dict[int, tuple[list[Any], int, list[str]]]
+# By the number of a loop: the results that were written, how many scripts had run, and the entries
+# that were written for them, each with the name of its value.
+_Growing = dict[int, tuple[list[Any], int, list[tuple[str, str | None]]]]
+
+
+def _is_plain(items: list[Any]) -> bool:
+    """Tell whether equal items are written equally: 1 and True are equal, and are not."""
+    kind = type(items[0])
+    return kind in (str, int) and all(type(item) is kind for item in items)
 
 
 def _digest(text: str) -> bytes:

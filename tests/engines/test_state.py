@@ -109,6 +109,35 @@ def test_store_has_the_whole_case_after_every_commit(
         assert commits[-1] <= {"", "v"}  # its outcome, and nothing of its tasks
 
 
+@pytest.mark.parametrize("lost", range(2, 20, 3))
+def test_what_could_not_be_written_is_written_the_next_time(
+    twilio_folder, sandbox, bpmn_file, lost
+):
+    """A keeper whose every third change is lost still ends with the whole case."""
+    settings = {"twilio": {**sandbox.settings, "maxAttempts": 1}}
+    path = bpmn_file(*PROCESSES["sequential loop"][0])
+    kept, changes = {}, []
+
+    def watch(case, element, name, what):
+        if what != "done" or element != "send":
+            return
+        put, delete = keeper.changes()
+        changes.append(put)
+        if len(changes) % lost:
+            keeper.confirm()
+            kept.update(put)
+            for each in delete:
+                del kept[each]
+            again = bpmn.case_of(case.id, case.process, kept, 0.0, None)
+            assert bpmn.case_parts(again) == bpmn.case_parts(case.rules)
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        case = engine.start(path, {"numbers": NUMBERS})
+        keeper = bpmn.Keeper(case.rules)
+        case.run()
+    assert len(changes) > len(NUMBERS)
+
+
 def test_loop_keeps_no_more_tasks_in_its_hundredth_round_than_in_its_tenth(engine, bpmn_file):
     counts = []
 
