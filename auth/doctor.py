@@ -533,7 +533,7 @@ class _Doctor:
     ) -> Finding:
         described = self._texts["checks"][check]
         text = entry[self._language]
-        values |= {"where": described["where"], "index": index}
+        values |= {"where": described["where"]}
         remedy = text.get("remedy")
         return Finding(
             id=check if index is None else f"{check}.{index}",

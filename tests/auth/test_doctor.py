@@ -613,6 +613,12 @@ def test_a_name_of_usual_letters_is_shown_as_it_is(examine):
     assert detail_of(findings, "account") == "The account is active: Clínica Ñandú 24."
 
 
+def test_credentials_are_tried_with_one_message(examine):
+    sandbox, _ = examine(World({}))
+    asked = [r["query"] for r in sandbox.requests if r["path"].endswith("/Messages.json")]
+    assert asked == [{"PageSize": "1"}]
+
+
 def test_no_country_is_asked_for_where_none_is_known(examine):
     changed = unready("/%2B573001234567", patch={"country_code": None})
     sandbox, _ = examine(World({}, to=(CO,), faults=[changed]))
