@@ -17,6 +17,8 @@ payloads    what lies in Temporal's history: encryption, large values
 client      the way to the server
 """
 
+import temporalio  # noqa: F401 - first: where it is missing, its own extra is named
+
 from connector_engines.bpmn import CaseStopped, InvalidProcess
 
 from .cases import CaseHandle, Cases

@@ -119,6 +119,7 @@ def test_what_an_extra_brings_is_named_in_one_sentence_when_it_is_missing(plain,
             plain / "connector", "actions", "--connector", path, "--trusted-key", public
         ),
         "build": run(plain / "python", ROOT / "build.py"),
+        "temporal": run(plain / "connector-engine", "temporal", "worker", "--task-queue", "notes"),
     }
     for extra, done in said.items():
         assert f"[{extra}]" in one_sentence(done)
@@ -147,7 +148,7 @@ def test_an_editable_install_does_not_shadow_the_package_build(run):
     assert "connector_build" not in done.stderr
 
 
-@pytest.mark.parametrize("extra", ["build", "proxy", "sandbox", "signing", "spiff"])
+@pytest.mark.parametrize("extra", ["build", "proxy", "sandbox", "signing", "spiff", "temporal"])
 def test_each_extra_alone_brings_what_its_programs_need(extra, environment, run, sandbox, config):
     programs = environment(extra)
     TRIALS[extra](programs, run, sandbox, config)
@@ -212,10 +213,21 @@ def try_build(programs, run, sandbox, config):
     assert done.returncode == 0, done.stdout
 
 
+def try_temporal(programs, run, sandbox, config):
+    """A worker starts, and finds that nobody listens at the address."""
+    done = run(
+        *(programs / "connector-engine", "temporal", "worker", "--task-queue", "notes"),
+        *("--address", "127.0.0.1:9", "--config", config),
+    )
+    assert "is not installed" not in done.stderr
+    assert "127.0.0.1:9" in one_sentence(done)
+
+
 TRIALS = {
     "build": try_build,
     "proxy": try_proxy,
     "sandbox": try_sandbox,
     "signing": try_signing,
     "spiff": try_spiff,
+    "temporal": try_temporal,
 }
