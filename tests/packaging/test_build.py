@@ -324,6 +324,23 @@ def test_bizc_is_written_and_named(tree):
     assert f"{len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}" in done.stdout
 
 
+def test_what_an_earlier_build_left_is_not_uploaded(tree):
+    for name in ("xchange/twilio-0.9.0.bizc", "xchange/fr/name.txt", "listing/gallery/old.png"):
+        (tree / "dist" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "dist" / name).write_text("old")
+    assert sorted(built(tree)) == sorted(MADE)
+
+
+def test_bizc_alone_leaves_nothing_that_tells_of_another(tree):
+    built(tree)
+    edit_text(
+        tree / "marketplace" / "bizagi" / "auth" / "auth.js", "'use strict';", "'use strict'; "
+    )
+    assert run(tree, "bizc").returncode == 0
+    zipped = [name for name in MADE if name.startswith(NAME)]
+    assert sorted(contents(tree / "dist")) == sorted([BIZC, *zipped])
+
+
 def test_keys_are_made_packages_signed_and_the_signature_verified(tree, tmp_path):
     key = tmp_path / "KEY"
     assert run(tree, "keygen", key).returncode == 0
