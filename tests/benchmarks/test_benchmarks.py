@@ -25,4 +25,4 @@ def test_the_benchmarks_of_the_engine_run_on_small_numbers(root, tmp_path):
         env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     rows = json.loads(results.read_text("utf-8"))
-    assert len([row for row in rows if "met" in row]) == 17
+    assert len([row for row in rows if "met" in row]) == 18
