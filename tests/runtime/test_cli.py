@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -321,6 +320,7 @@ def test_tables_explain_the_codes_in_them(connector, sandbox):
 
 def test_progress_is_shown_on_a_terminal_only(connector, sandbox, root):
     sandbox.seed(1200)
+    pty = pytest.importorskip("pty")  # Windows has none
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "connector_runtime", "run", "get_all_sms", "--format", "jsonl",
