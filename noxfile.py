@@ -20,6 +20,7 @@ TOOLS = (
     "hypothesis",
     "responses",
     "trustme",
+    "twilio",
     "cyclonedx-python-lib[json-validation]",
 )
 PARTS = (
