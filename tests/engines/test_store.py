@@ -766,6 +766,20 @@ def test_message_that_a_task_of_an_earlier_run_has_is_not_adopted(
     assert len(sandbox.messages) == 1
 
 
+def test_equal_message_that_another_task_has_does_not_make_the_look_up_ambiguous(
+    twilio_folder, settings, bpmn, sandbox, opened
+):
+    with opened() as engine:
+        first = engine.start(bpmn(*SIMPLE))
+        first.run()
+    text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
+    with opened() as engine:
+        case = engine.load_case(text)
+        case.run()
+        assert case.data["sms"]["sid"] not in (None, first.data["sms"]["sid"])
+    assert len(sandbox.messages) == 2
+
+
 def test_look_up_asks_for_what_was_sent_and_not_for_what_would_be_sent_now(
     twilio_folder, settings, bpmn, sandbox
 ):
