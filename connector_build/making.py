@@ -120,8 +120,12 @@ def _workplace(output: Path) -> Iterator[Path]:
         for left in output.glob(f"{_WORK}*"):  # by a build that was killed
             if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=output, prefix=_WORK) as folder:
-            yield Path(folder)
+        folder = output / f"{_WORK}{os.getpid()}-{time.time_ns()}"
+        try:  # before it is made, so that a signal at that very moment leaves nothing
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise Refused(f"{error.filename or output}: {error.strerror}.") from error
 
