@@ -219,8 +219,8 @@ def try_temporal(programs, run, sandbox, config):
         *(programs / "connector-engine", "temporal", "worker", "--task-queue", "notes"),
         *("--address", "127.0.0.1:9", "--config", config),
     )
-    assert "is not installed" not in done.stderr
-    assert "127.0.0.1:9" in one_sentence(done)
+    # Not the exit status: temporalio 1.35 can abort when Python 3.11 ends while it still connects.
+    assert done.stderr.startswith("no Temporal server can be reached at '127.0.0.1:9'")
 
 
 TRIALS = {
