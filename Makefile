@@ -1,4 +1,5 @@
 # make demo    the three actions against a local stand-in for Twilio; no account needed
+# make demo-temporal  two workers on a Temporal server, one killed in the middle of a send
 # make test    ruff, mypy --strict, deptry and pytest
 # make build   the package for a marketplace, its listing and its bill of materials, in dist/
 # make soak    many cases at once, and many killed and resumed; minutes, not seconds
@@ -11,10 +12,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test build docs install-hooks bench soak diagrams gallery clean
+.PHONY: demo demo-temporal test build docs install-hooks bench soak diagrams gallery clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python examples/demo.py
+
+demo-temporal: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python examples/demo_temporal.py
 
 test: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -37,6 +41,7 @@ install-hooks: $(VENV)/ready
 bench: $(VENV)/ready
 	@PYTHONPATH=. $(BIN)/python benchmarks/run.py --json bench.json
 	@PYTHONPATH=. $(BIN)/python benchmarks/engine.py --json bench-engine.json
+	@PYTHONPATH=. $(BIN)/python benchmarks/temporal.py --json bench-temporal.json
 
 # The stamp depends on what decides the environment's contents, so a changed requirement reinstalls.
 $(VENV)/ready: pyproject.toml
@@ -47,6 +52,7 @@ $(VENV)/ready: pyproject.toml
 
 soak: $(VENV)/ready
 	$(BIN)/python -m tests.engines.endurance
+	$(BIN)/python -m tests.engines.temporal.endurance
 	$(BIN)/python -m tests.faults.endurance
 
 diagrams: $(VENV)/ready
