@@ -26,8 +26,9 @@ from connector_runtime.errors import InvalidInput
 from .client import refusals
 from .workflow import MOST_BYTES, CaseWorkflow, TooLarge, pack, size_of
 
-# A step over a large list takes longer than the usual 10 s.
-_STEP_TIMEOUT = timedelta(seconds=120)
+# A step over a large list takes longer than the usual 10 s; a worker that is killed in a step is
+# noticed only after this time.
+_STEP_TIMEOUT = timedelta(seconds=30)
 _FIRST_LOOK_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 
