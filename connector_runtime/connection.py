@@ -504,7 +504,16 @@ class Connection:
 
     def _read_again(self, action: Action, identifier: str | None) -> dict[str, Any]:
         reader = self.connector.action(action.read_with or "")
-        return self._called(reader, {action.identifier or "": identifier})
+        try:
+            return self._called(reader, {action.identifier or "": identifier})
+        except errors.ConnectorError as error:
+            # Its own error would say that nothing was done.
+            raise errors.OutcomeUnknown(
+                f"{action.name} was carried out before with this key and made {identifier}, which "
+                f"can't be read now: {error}",
+                hint="Ask again with the same key.",
+                candidates=(identifier or "",),
+            ) from None
 
     def _looked_up(
         self,

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 @click.option("--port", default=7004, show_default=True, help="The port; 0 is any free one.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="A file with the API key alone.")
 @click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="connector-proxy.sqlite",
+    show_default=True,
+    help="The file that knows which keys were sent; it holds no number and no text.",
+)
+@click.option(
     "--stop-seconds",
     type=click.FloatRange(min=0),
     default=25.0,
@@ -38,6 +45,7 @@ def proxy(
     host: str,
     port: int,
     key_file: Path | None,
+    ledger: Path,
     stop_seconds: float,
     config: str | None,
     environment: str | None,
@@ -47,6 +55,10 @@ def proxy(
     Callers give the API key, if there is one, in the header Spiff-Connector-Proxy-Api-Key. It
     comes from --key-file or the variable CONNECTOR_PROXY_API_KEY. Without one, the proxy listens
     on loopback addresses only.
+
+    A caller that asks again with the same task (spiff__task_id) or the same header Idempotency-Key
+    gets what the first call made: each is sent once, over restarts too, as long as --ledger stays
+    the same file.
 
     SIGTERM and Ctrl-C stop it once the running commands have ended; a second one ends it at once.
     Exit status: 0 stopped, 2 wrong configuration, 5 commands were still under way, and may have
@@ -59,6 +71,7 @@ def proxy(
     server = Proxy(
         loaded,
         found,
+        ledger=ledger,
         host=host,
         port=port,
         api_key=_api_key(key_file),

@@ -72,17 +72,18 @@ def raw(proxy, *chunks):
 
 @pytest.fixture
 def settings(sandbox):
-    return {**sandbox.settings, "timeoutSeconds": 2, "maxAttempts": 1}
+    return {**sandbox.settings, "timeoutSeconds": 2, "maxAttempts": 1, "resolveSeconds": 0}
 
 
 @pytest.fixture
-def opened(twilio_folder, settings):
+def opened(twilio_folder, settings, tmp_path):
     """Open a proxy as the test needs it; all are stopped at its end."""
     with contextlib.ExitStack() as stack:
 
         def open_proxy(connectors=None, overrides=None, **options):
             connectors = connectors or {"twilio": twilio_folder}
             own = {**settings, **(overrides or {})}
+            options = {"ledger": tmp_path / "ledger.sqlite", **options}
             made = Proxy(connectors, dict.fromkeys(connectors, own), **options)
             return stack.enter_context(made)
 
@@ -239,11 +240,11 @@ ERRORS = {
     "opted out": ("send_sms", {**SMS, "to": "+15005550004"}, None, "REFUSED", 400),
     "not found": ("get_sms_information", {"sid": "SM" + 32 * "0"}, None, "NOT_FOUND", 404),
     "throttled": ("send_sms", SMS, {"fault": "throttle"}, "THROTTLED", 429),
-    "Twilio fails at a send": ("send_sms", SMS, {"fault": "error"}, "OUTCOME_UNKNOWN", 500),
-    "send not answered": ("send_sms", SMS, {"fault": "withhold"}, "OUTCOME_UNKNOWN", 504),
-    "send answered unreadably": ("send_sms", SMS, {"fault": "html"}, "OUTCOME_UNKNOWN", 504),
+    "Twilio fails at a send": ("send_sms", SMS, {"fault": "error"}, "OUTCOME_UNKNOWN", 409),
+    "send not answered": ("send_sms", SMS, {"fault": "withhold"}, "OUTCOME_UNKNOWN", 409),
+    "send answered unreadably": ("send_sms", SMS, {"fault": "html"}, "OUTCOME_UNKNOWN", 409),
     "list not answered": ("get_all_sms", {}, {"fault": "withhold"}, "NO_ANSWER", 504),
-    "list answered unreadably": ("get_all_sms", {}, {"fault": "html"}, "INVALID_ANSWER", 502),
+    "list answered unreadably": ("get_all_sms", {}, {"fault": "html"}, "INVALID_ANSWER", 424),
 }
 
 
@@ -543,14 +544,14 @@ def test_with_the_key_everything_works_under_any_host_name(keyed, sent):
 @pytest.mark.parametrize("key", ["", " ", "two words", "ñandú", "line\n"])
 def test_key_that_no_header_can_carry_is_refused(twilio_folder, settings, key):
     with pytest.raises(InvalidConfiguration, match="API key must be visible ASCII") as caught:
-        Proxy({"twilio": twilio_folder}, {"twilio": settings}, api_key=key)
+        Proxy({"twilio": twilio_folder}, {"twilio": settings}, ledger="unused.sqlite", api_key=key)
     assert not key.strip() or key not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "connectors.internal"])
 def test_other_addresses_are_listened_on_only_with_a_key(twilio_folder, settings, host):
     with pytest.raises(InvalidConfiguration, match="only with an API key"):
-        Proxy({"twilio": twilio_folder}, {"twilio": settings}, host=host)
+        Proxy({"twilio": twilio_folder}, {"twilio": settings}, ledger="unused.sqlite", host=host)
 
 
 def test_all_addresses_can_be_listened_on_with_a_key(opened):
@@ -581,7 +582,13 @@ def test_without_a_key_this_machine_may_call(proxy, host):
 
 
 def test_address_of_an_ipv6_host_is_written_in_brackets(twilio_folder, settings):
-    proxy = Proxy({"twilio": twilio_folder}, {"twilio": settings}, host="::1", port=7004)
+    proxy = Proxy(
+        {"twilio": twilio_folder},
+        {"twilio": settings},
+        ledger="unused.sqlite",
+        host="::1",
+        port=7004,
+    )
     assert proxy.url == "http://[::1]:7004"
 
 
@@ -851,11 +858,13 @@ def test_proxy_can_be_started_again(opened):
 
 
 def test_wrong_settings_and_a_taken_port_are_said_at_the_start(twilio_folder, settings, opened):
-    wrong = Proxy({"twilio": twilio_folder}, {"twilio": {}})
+    wrong = Proxy({"twilio": twilio_folder}, {"twilio": {}}, ledger="unused.sqlite")
     with pytest.raises(InvalidConfiguration, match="'accountId' is required"):
         wrong.start()
     assert wrong.stop() is True
-    taken = Proxy({"twilio": twilio_folder}, {"twilio": settings}, port=opened().port)
+    taken = Proxy(
+        {"twilio": twilio_folder}, {"twilio": settings}, ledger="unused.sqlite", port=opened().port
+    )
     with pytest.raises(OSError, match="in use"):
         taken.start()
     before = threading.active_count()

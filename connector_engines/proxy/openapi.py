@@ -9,8 +9,7 @@ from connector_runtime import Connector
 from connector_runtime.connection import Action
 from connector_runtime.settings import is_given
 
-KEY_HEADER = "Spiff-Connector-Proxy-Api-Key"
-ENGINES_OWN = "spiff__"  # how the names begin that an engine adds to the inputs
+from .protocol import ENGINES_OWN, KEY_HEADER
 
 _TYPES = {"string": "str", "integer": "int", "boolean": "bool"}
 # What counts as not given: null and blank text, in which Python's idea of blank is what counts.
@@ -22,12 +21,12 @@ _NOT_GIVEN: tuple[dict[str, Any], ...] = (
 _REFUSALS = {
     "400": "The request is not valid HTTP, not JSON, or not an object with fields.",
     "401": "The API key is missing or wrong.",
-    "403": "A proxy without a key serves loopback names, and no web pages of other origins.",
+    "403": "No web pages of other sites, and without a key loopback names alone, are served.",
     "408": "The body took too long to come.",
     "413": "The request is larger than the proxy takes.",
     "415": "The body is not declared as application/json, or it is compressed.",
-    "500": "An unexpected fault; the proxy's log has it.",
-    "503": "Too many commands are under way, or the proxy is stopping. Nothing was done.",
+    "500": "An unexpected fault before a command began; the proxy's log has it.",
+    "503": "Too much is under way, or the proxy is stopping. Nothing was done.",
 }
 
 
@@ -135,6 +134,7 @@ def _command(
         "post": {
             **shared,
             "operationId": f"{connector}_{action.name}",
+            "parameters": [_IDEMPOTENCY_KEY] if action.effect == "write" else [],
             "requestBody": {"required": True, "content": {"application/json": {"schema": inputs}}},
             "responses": {
                 **answers,
@@ -181,7 +181,13 @@ def _answer(action: Action) -> dict[str, Any]:
             _version_2(_plain(action.output_schema), {"const": status}, {"type": "null"}),
             _version_2(
                 {"$ref": "#/components/schemas/Fault"},
-                {"type": "integer", "minimum": 400, "maximum": 599},
+                {
+                    "type": "integer",
+                    "minimum": 400,
+                    "maximum": 599,
+                    "description": "429, or 500 and above: nothing was done, repeat it. "
+                    "409: it may have been carried out.",
+                },
                 {"$ref": "#/components/schemas/Error"},
             ),
         ]
@@ -208,13 +214,13 @@ def _read(operation: str, summary: str, schema: Any, keyed: bool) -> dict[str, A
     return {
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": _json(summary, schema), **_refusals("400", "500", keyed=keyed)},
+        "responses": {"200": _json(summary, schema), **_refusals("400", "500", "503", keyed=keyed)},
     }
 
 
 def _refusals(*statuses: str, keyed: bool) -> dict[str, Any]:
     refusal = {"$ref": "#/components/schemas/Refusal"}
-    chosen = sorted([*statuses, "401" if keyed else "403"])
+    chosen = sorted([*statuses, "403", *(["401"] if keyed else [])])
     answers = {status: _json(_REFUSALS[status], refusal) for status in chosen}
     if "503" in answers:
         answers["503"]["headers"] = {
@@ -236,6 +242,14 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Names this call for ever, as text in quotes. Whoever asks again with it gets "
+    "what the first call made. Without it, `spiff__task_id` is the key.",
+    "schema": {"type": "string", "pattern": '^"[!#-\\[\\]-~]{1,200}"$'},
+}
 _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
 _NONE = {"type": "array", "maxItems": 0}
@@ -257,7 +271,7 @@ _ERROR = _object(error_code=_TEXT, message=_TEXT)
 _SCHEMAS = {
     "Error": {"description": "What BPMN error events match, and why.", **_ERROR},
     "Refusal": {
-        "description": "No command ran, unless the status is 500.",
+        "description": "No command was begun.",
         **_object(error=_ERROR),
     },
     "Fault": {
@@ -273,6 +287,8 @@ _SCHEMAS = {
             hint=_TEXT_OR_NULL,
             retry_after_seconds={"type": ["number", "null"]},
             problems={"type": "array", "items": _TEXT},
+            candidates={"type": "array", "items": _TEXT},
+            looked_until=_TEXT_OR_NULL,
         ),
     },
 }

@@ -12,14 +12,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import hmac
+import itertools
 import json
 import logging
+import os
 import re
+import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple, cast
@@ -30,42 +34,52 @@ from aiohttp import web
 from connector_runtime import Connection, Connector
 from connector_runtime.connection import Action
 from connector_runtime.errors import ConnectorError, InvalidConfiguration
-from connector_runtime.http import is_loopback
+from connector_runtime.transport import is_loopback
 
-from .openapi import ENGINES_OWN, KEY_HEADER, discovery, document
+from .openapi import discovery, document
+from .protocol import (
+    ENGINES_OWN,
+    KEY_HEADER,
+    TASK,
+    Fields,
+    TooLarge,
+    UnderWay,
+    Unexpected,
+    answer,
+    fault,
+    key_of,
+    unique,
+)
 
 log = logging.getLogger("connector_engines.proxy")
 
 _COMMAND = "/v1/do/"
 _KEY = re.compile(r"[!-~]+")
-_IDLE_SECONDS = 75.0
 _SELDOM_SECONDS = 10.0  # between two lines of the log about a flood of connections
-_BACKLOG = 64  # accepted at once, so that those above the limit don't use up the open files
+_BACKLOG = 128  # connections that the system accepts and that wait for a place
+_SPARE = 32  # connections above the limit, which are answered with 503
+_MOST_KEPT_BYTES = 256 * 1024  # of a request, once the engine's own fields are passed over
+_PROGRESS_BYTES = 64 * 1024  # that a caller must read of an answer in `request_seconds`
 _WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
-# The HTTP status for callers that only look at the status, where the service gave none over 400.
-_STATUSES = {
-    "INVALID_INPUT": 400,
-    "NOT_FOUND": 404,
-    "THROTTLED": 429,
-    "INVALID_CONFIGURATION": 500,
-    "NEVER_CONNECTED": 503,
-    "UNAVAILABLE": 503,
-    "NO_ANSWER": 504,
-    "OUTCOME_UNKNOWN": 504,
-}
-_BAD_GATEWAY = 502
+_PIECE_BYTES = 64 * 1024  # of a request, which are looked through without a pause
+_ACCEPT_AGAIN_SECONDS = 0.1
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Proxy:
     """Connectors as a server, in a thread of its own from `start` (or `with`) to `stop`.
 
-    `connectors` and `settings` go by the name that stands in the path. `port` 0 is any free one.
-    With `api_key`, everything but /liveness asks for it; without, only this machine is listened to.
-    At most `most_commands` run at once, and no request may be larger than `most_bytes`. At most
-    `most_connections` are open; another is closed at once. A request's head must have come within
-    `request_seconds`, and then its body. `stop` waits `stop_seconds` for commands to end. Raise
-    InvalidConfiguration; `start` also OSError, where the port can't be had.
+    `connectors` and `settings` go by the name that is in the path. `ledger` is a file: whoever
+    asks again with a key gets what the first call with it made. `port` 0 is any free one. With
+    `api_key`, everything but /liveness asks for it; without, only this machine is listened to.
+
+    At most `most_commands` run at once. A caller waits at most `command_seconds` for one, which
+    then goes on. A request may have `most_bytes`, of which 256 KiB are kept once what an engine
+    adds is passed over. At most `most_connections` are open, each for one request; others get 503.
+    A request's head must come within `request_seconds`, and then its body; so long an answer may
+    wait to be read. `stop` waits `stop_seconds` for commands to end. Raise InvalidConfiguration;
+    `start` also OSError, where the port can't be had.
     """
 
     def __init__(
@@ -73,13 +87,15 @@ class Proxy:
         connectors: Mapping[str, Connector],
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         *,
+        ledger: str | os.PathLike[str],
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str | None = None,
-        most_bytes: int = 256 * 1024,
+        most_bytes: int = 16 * 1024 * 1024,
         most_commands: int = 16,
         most_connections: int = 128,
         request_seconds: float = 10.0,
+        command_seconds: float = 40.0,
         stop_seconds: float = 25.0,
     ) -> None:
         if api_key is not None and not _KEY.fullmatch(api_key):
@@ -101,7 +117,9 @@ class Proxy:
         self._most_commands = most_commands
         self._most_connections = most_connections
         self.request_seconds = request_seconds
+        self._command_seconds = command_seconds
         self._stop_seconds = stop_seconds
+        self._ledger = ledger
         self._open: set[_Protocol] = set()
         self._quiet_until = 0.0
         self._commands = {
@@ -118,6 +136,8 @@ class Proxy:
         }
         self._connections: dict[str, Connection] = {}
         self._calls: dict[Future[bytes], str] = {}
+        self._keyed: dict[tuple[str, str], tuple[dict[str, Any], Future[bytes]]] = {}
+        self._numbers = itertools.count(1)
         self._closing = contextlib.ExitStack()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +164,9 @@ class Proxy:
         """Connect and listen; returns once requests are taken."""
         with contextlib.ExitStack() as undo:
             self._connections = {
-                name: undo.enter_context(connector.connect(self._settings[name]))
+                name: undo.enter_context(
+                    connector.connect(self._settings[name], ledger=self._ledger)
+                )
                 for name, connector in self.connectors.items()
             }
             self._pool = ThreadPoolExecutor(self._most_commands, "connector-command")
@@ -179,31 +201,36 @@ class Proxy:
 
     async def _serve(self, ready: threading.Event, failed: list[Exception]) -> None:
         loop = self._loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._loop_fault)
         self._open.clear()
+        places = asyncio.Semaphore(self._most_connections + _SPARE)
         # Without handler_cancellation a command goes on when its caller has left.
         server = web.Server(self._handle)
 
         def protocol() -> _Protocol:
             return _Protocol(
                 self,
+                places.release,
                 server,
                 loop=loop,
                 access_log=None,  # a query may hold a number or a body
-                keepalive_timeout=_IDLE_SECONDS,
                 lingering_time=self.request_seconds,
                 auto_decompress=False,  # it would refuse what it can't decompress in its own way
             )
 
         try:
-            listener = await loop.create_server(protocol, self.host, self.port, backlog=_BACKLOG)
-            self.port = listener.sockets[0].getsockname()[1]
+            found = await loop.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = found[0]
+            listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
         except Exception as problem:  # noqa: BLE001 - it is raised again where `start` was called
             failed.append(problem)
             return
         finally:
             ready.set()
+        accepting = asyncio.create_task(self._accept(listener, places, protocol))
         await self._stopping.wait()
+        accepting.cancel()
         listener.close()
         await asyncio.to_thread(
             concurrent.futures.wait, list(self._calls), timeout=self._stop_seconds
@@ -211,13 +238,26 @@ class Proxy:
         server.pre_shutdown()
         await server.shutdown(_WRITE_SECONDS)
 
-    def _loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        fault = context.get("exception")
-        if isinstance(fault, OSError) and "socket" in context:
-            # Of accepting, while the process has no open file to spare: it comes in thousands.
-            self._say_seldom(f"a connection can't be taken: {fault.strerror}")
-        else:
-            loop.default_exception_handler(context)
+    async def _accept(
+        self,
+        listener: socket.socket,
+        places: asyncio.Semaphore,
+        protocol: Callable[[], _Protocol],
+    ) -> None:
+        """Take connections while there are places; beyond them they wait in the system's queue.
+
+        asyncio's own server takes every connection, so those beyond a limit could only be reset.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await places.acquire()
+            try:
+                connection, _ = await loop.sock_accept(listener)
+                await loop.connect_accepted_socket(protocol, connection)
+            except OSError as error:  # no open file is left, or the caller has left
+                places.release()
+                self._say_seldom(f"a connection can't be taken: {error.strerror}")
+                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
 
     def _say_seldom(self, what: str) -> None:
         now = time.monotonic()
@@ -225,32 +265,39 @@ class Proxy:
             self._quiet_until = now + _SELDOM_SECONDS
             log.warning("%s", what)
 
-    def take(self, connection: _Protocol) -> bool:
-        """Tell whether there is room for a connection, and count it."""
-        if len(self._open) >= self._most_connections:
-            self._say_seldom(f"{self._most_connections} connections are open; more are closed")
-            return False
+    def opened(self, connection: _Protocol) -> bool:
+        """Count a connection, and tell whether it is within the limit."""
         self._open.add(connection)
-        return True
+        if len(self._open) <= self._most_connections:
+            return True
+        self._say_seldom(f"{self._most_connections} connections are open; more are refused")
+        return False
 
-    def leave(self, connection: _Protocol) -> None:
+    def closed(self, connection: _Protocol) -> None:
         self._open.discard(connection)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
+        connection = cast(_Protocol, request.protocol)
         try:
-            with cast(_Protocol, request.protocol).handling():
-                return await self._answer(request)
+            with connection.handling(request):
+                response = await self._answer(request, connection.is_spare)
         except _Refusal as refusal:
-            if refusal.status != 500:  # that one is in the log already, with its traceback
-                log.info("refused: HTTP %d %s", refusal.status, refusal.code)
-            return refusal.response()
+            log.info("refused: HTTP %d %s", refusal.status, refusal.code)
+            response = refusal.response()
+        # One request a connection: none is idle, and none is sent that is not answered.
+        response.force_close()
+        return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, is_spare: bool) -> web.Response:
+        ends = time.monotonic() + self._command_seconds
+        if is_spare and request.path != "/liveness":
+            raise _busy("connections", f"{self._most_connections} connections are open.")
         if request.path != "/liveness":
             self._check_key(request)
         if self._api_key is None:
             _check_host(request)
             _check_origin(request)
+        _check_site(request)
         if request.path in self._documents:
             _check_method(request, "GET")
             return _json(200, self._documents[request.path])
@@ -262,15 +309,42 @@ class Proxy:
         if request.method == "GET":
             inputs = _from_query(request, command.action)
         else:
-            inputs = _from_body(await self._body(request))
+            inputs = await self._body(request)
+        key = None
+        if command.action.effect == "write":
+            key = _key(request, inputs.get(TASK), command.action)
         inputs = {name: inputs[name] for name in inputs if not name.startswith(ENGINES_OWN)}
+        call = self._call(command, inputs, key)
+        done, _ = await asyncio.wait(
+            [asyncio.wrap_future(call)], timeout=max(0.0, ends - time.monotonic())
+        )
+        if done:
+            body = call.result()
+        else:
+            body = fault(
+                UnderWay(
+                    f"{command.name} is not done after {self._command_seconds:g} s, and goes on. "
+                    "Whoever asks again with the same key gets its outcome; the proxy's log has "
+                    "it too."
+                )
+            )
+        return web.Response(body=body, content_type="application/json")
+
+    def _call(self, command: _Command, inputs: dict[str, Any], key: str | None) -> Future[bytes]:
+        """Begin a command, or return the one that is under way with this key and these inputs.
+
+        The ledger would let the second wait too, but each waiting one would take up a place.
+        """
+        name = (command.name, key or "")
+        if key is not None and name in self._keyed and self._keyed[name][0] == inputs:
+            return self._keyed[name][1]
         # From here on without a pause, so that no other request can take the place in between.
         self._check_room()
-        call = self._pool.submit(self._run, command, inputs)
+        call = self._pool.submit(self._run, command, inputs, key)
         self._calls[call] = command.name
-        answer = await asyncio.wrap_future(call)
-        self._calls.pop(call, None)  # or a long list would stay in memory until the next command
-        return web.Response(body=answer, content_type="application/json")
+        if key is not None:
+            self._keyed[name] = (inputs, call)
+        return call
 
     def _check_key(self, request: web.BaseRequest) -> None:
         if self._api_key is None:
@@ -296,18 +370,22 @@ class Proxy:
             )
         return self._commands[name]
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: web.BaseRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
             # It also keeps out the forms of web pages, which may not send this type unasked.
             raise _Refusal(415, "unsupported_media_type", "The body must be application/json.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _Refusal(415, "unsupported_media_type", "The body must not be compressed.")
         too_large = _Refusal(
-            413, "too_large", f"The request must not be larger than {self._most_bytes} bytes."
+            413,
+            "too_large",
+            f"The request must not be larger than {self._most_bytes} bytes, nor its inputs than "
+            f"{_MOST_KEPT_BYTES}.",
         )
         if (request.content_length or 0) > self._most_bytes:
             raise too_large
-        body = bytearray()
+        fields = Fields(_MOST_KEPT_BYTES)
+        size = 0
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -316,53 +394,65 @@ class Proxy:
             while chunk := await asyncio.wait_for(
                 request.content.readany(), end - time.monotonic()
             ):
-                body += chunk
-                if len(body) > self._most_bytes:
+                size += len(chunk)
+                if size > self._most_bytes:
                     raise too_large
+                for begin in range(0, len(chunk), _PIECE_BYTES):
+                    fields.feed(chunk[begin : begin + _PIECE_BYTES])
+                    await asyncio.sleep(0)  # others have their turn while a large one comes
+            return fields.value()
+        except TooLarge:
+            raise too_large from None
         except asyncio.TimeoutError as error:
             raise _Refusal(408, "too_slow", "The body took too long to come.") from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise _Refusal(400, "invalid_request", "The body broke off.") from error
-        return bytes(body)
+        except (ValueError, RecursionError):  # not chained: it keeps the text
+            raise _Refusal(
+                400,
+                "invalid_request",
+                "The body must be a valid JSON object, and no field be given twice in it.",
+            ) from None
 
     def _check_room(self) -> None:
         self._calls = {call: name for call, name in self._calls.items() if not call.done()}
-        code = why = None
+        self._keyed = {name: kept for name, kept in self._keyed.items() if not kept[1].done()}
         if self._stopping.is_set():
-            code, why = "stopping", "The proxy is stopping."
-        elif len(self._calls) >= self._most_commands:
-            code, why = "busy", f"{self._most_commands} commands are under way."
-        if code:
-            raise _Refusal(
-                503,
-                code,
-                f"{why} Nothing was done; try again.",
-                {"Retry-After": str(_RETRY_AFTER_SECONDS)},
-            )
+            raise _busy("stopping", "The proxy is stopping.")
+        if len(self._calls) >= self._most_commands:
+            raise _busy("busy", f"{self._most_commands} commands are under way.")
 
-    def _run(self, command: _Command, inputs: dict[str, Any]) -> bytes:
+    def _run(self, command: _Command, inputs: dict[str, Any], key: str | None) -> bytes:
         """Run a command to its end, log how it ended, and return the answer as JSON.
 
-        It is here, and not where the answer is awaited, that nobody's leaving stops anything.
+        It runs in a thread of its own, so it goes on when its caller leaves.
         """
         started = time.perf_counter()
+        name = f"{command.name} {next(self._numbers)}"
         outcome = "failed"
+        if command.action.effect != "read":
+            # An engine's task is an identifier of its own making; other keys may hold anything.
+            task = f", task {key}" if key is not None and _UUID.fullmatch(key) else ""
+            log.info("%s: begins%s", name, task)
         try:
-            output = self._connections[command.connector].run(command.action.name, inputs)
-            answer = _version_2(output, 200 if command.action.effect == "read" else 201, None)
+            connection = self._connections[command.connector]
+            named = None if key is None else f"{command.connector}/{key}"
+            output = connection.run(command.action.name, inputs, key=named)
+            body = answer(output, 200 if command.action.effect == "read" else 201)
             outcome = "done"
-            return answer
+            if key is not None:
+                outcome += f", {output[command.action.identifier or '']}"
+            return body
         except ConnectorError as error:
             outcome = error.code
-            told = {"error_code": error.code, "message": str(error)}
-            return _version_2(error.to_dict(), _status(error), told)
-        # A stranger's code may raise anything, and must not take the server with it.
-        except (Exception, SystemExit) as fault:
-            log.error("%s: unexpected fault\n%s", command.name, _trace(fault))
-            raise _unexpected(command.action.effect) from fault
+            return fault(error)
+        # A connector's code may raise anything, and must not stop the server.
+        except (Exception, SystemExit) as problem:  # noqa: BLE001
+            log.error("%s: unexpected fault\n%s", name, _trace(problem))
+            return fault(Unexpected(f"{command.name}: {Unexpected.when}. {Unexpected.advice}"))
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
-            log.info("%s: %s in %.0f ms", command.name, outcome, milliseconds)
+            log.info("%s: %s in %.0f ms", name, outcome, milliseconds)
 
 
 class _Command(NamedTuple):
@@ -388,51 +478,61 @@ class _Refusal(Exception):
 
 
 class _Protocol(web.RequestHandler):
-    """A connection: within the limits of its number and of the time that a request's head takes.
+    """A connection of one request, which must come, and whose answer must be read, in time.
 
-    It answers in JSON also what never reaches a handler, and what one did not expect.
+    aiohttp limits neither the time that a head takes nor the time that an answer waits to be read.
+    Errors that never reach a handler are answered in JSON too.
     """
 
-    def __init__(self, proxy: Proxy, server: web.Server, **options: Any) -> None:
+    def __init__(
+        self, proxy: Proxy, release: Callable[[], None], server: web.Server, **options: Any
+    ) -> None:
         super().__init__(server, **options)
         self._proxy = proxy
-        self._handling = False
-        self._head_due: asyncio.TimerHandle | None = None
+        self._release = release
+        self._handled: web.BaseRequest | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self.is_spare = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not self._proxy.take(self):
-            transport.close()
-            return
         super().connection_made(transport)
-        self._await_head()
+        self.is_spare = not self._proxy.opened(self)
+        self._due = self._later(1, cast(asyncio.WriteTransport, transport).abort)
 
     def data_received(self, data: bytes) -> None:
-        if not self._handling and self._head_due is None:
-            self._await_head()
-        super().data_received(data)
+        if self._handled is None or not self._handled.content.is_eof():
+            super().data_received(data)  # else it is a second request, and nobody will answer it
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_came()
-        self._proxy.leave(self)
+        if self._due is not None:
+            self._due.cancel()
+        self._proxy.closed(self)
+        self._release()
         super().connection_lost(exc)
 
     @contextlib.contextmanager
-    def handling(self) -> Iterator[None]:
-        self._head_came()
-        self._handling = True
+    def handling(self, request: web.BaseRequest) -> Iterator[None]:
+        self._handled = request
+        if self._due is not None:
+            self._due.cancel()
         try:
             yield
         finally:
-            self._handling = False
+            self._due = self._later(2, self._look_at_reading)
 
-    def _await_head(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._head_due = loop.call_later(self._proxy.request_seconds, self.force_close)
+    def _later(self, part: int, do: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._proxy.request_seconds / part, do)
 
-    def _head_came(self) -> None:
-        if self._head_due is not None:
-            self._head_due.cancel()
-            self._head_due = None
+    def _look_at_reading(self, before: int | None = None) -> None:
+        """Abort unless the caller has read enough of the answer since the last look."""
+        transport = cast("asyncio.WriteTransport | None", self.transport)
+        if transport is None:
+            return
+        left = transport.get_write_buffer_size()
+        if before is None or before - left >= _PROGRESS_BYTES:
+            self._due = self._later(2, functools.partial(self._look_at_reading, left))
+        else:
+            transport.abort()  # `close` would wait until all is read
 
     def handle_error(
         self,
@@ -447,7 +547,7 @@ class _Protocol(web.RequestHandler):
             refusal = _Refusal(400, "invalid_request", "The request is not valid HTTP.")
         else:
             log.error("unexpected fault\n%s", _trace(exc))
-            refusal = _unexpected("read")
+            refusal = _Refusal(500, "internal_error", "An unexpected fault; nothing was begun.")
         return refusal.response()
 
 
@@ -478,6 +578,35 @@ def _check_origin(request: web.BaseRequest) -> None:
         )
 
 
+def _check_site(request: web.BaseRequest) -> None:
+    """Refuse what a browser asks for on behalf of another site, an image's address for instance."""
+    if request.headers.get("Sec-Fetch-Site", "none").lower() not in ("same-origin", "none"):
+        raise _Refusal(403, "forbidden_site", "Web pages of other sites may not call this proxy.")
+
+
+def _key(request: web.BaseRequest, task: Any, action: Action) -> str | None:
+    header = request.headers.getall("Idempotency-Key", [])
+    if not header and not action.find:
+        return None  # the ledger can keep no key for what can't be looked up
+    try:
+        return key_of(header, task)
+    except ValueError:
+        raise _Refusal(
+            400,
+            "invalid_request",
+            'The header Idempotency-Key must be given once, as text in quotes: "…".',
+        ) from None
+
+
+def _busy(code: str, why: str) -> _Refusal:
+    return _Refusal(
+        503,
+        code,
+        f"{why} Nothing was done; try again.",
+        {"Retry-After": str(_RETRY_AFTER_SECONDS)},
+    )
+
+
 def _check_method(request: web.BaseRequest, *allowed: str) -> None:
     if request.method not in allowed:
         raise _Refusal(
@@ -491,68 +620,15 @@ def _check_method(request: web.BaseRequest, *allowed: str) -> None:
 def _from_query(request: web.BaseRequest, action: Action) -> dict[str, Any]:
     """Return the query's fields, which are text, as what the action's schema asks for."""
     try:
-        inputs: dict[str, Any] = _unique(list(request.query.items()))
+        inputs: dict[str, Any] = unique(list(request.query.items()))
     except ValueError:
-        raise _Refusal(400, "invalid_request", "A field stands twice in the query.") from None
+        raise _Refusal(400, "invalid_request", "A field is given twice in the query.") from None
     properties = action.input_schema["properties"]
     for name, value in inputs.items():
         if properties.get(name, {}).get("type", "string") != "string":
             with contextlib.suppress(ValueError, RecursionError):  # validation says what it must be
                 inputs[name] = json.loads(value)
     return inputs
-
-
-def _from_body(body: bytes) -> dict[str, Any]:
-    try:
-        inputs = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):  # not chained: it keeps the text
-        raise _Refusal(
-            400, "invalid_request", "The body is not valid JSON, or a field stands twice in it."
-        ) from None
-    if not isinstance(inputs, dict):
-        raise _Refusal(400, "invalid_request", "The body must be a JSON object.")
-    return inputs
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field stands twice")
-    return fields
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _version_2(body: Any, status: int, error: Mapping[str, str] | None) -> bytes:
-    answer = {
-        "command_response_version": 2,
-        "command_response": {
-            "body": body,
-            "mimetype": "application/json",
-            "http_status": status,
-        },
-        "error": error,
-        "spiff__logs": [],
-    }
-    return json.dumps(answer).encode()
-
-
-def _status(error: ConnectorError) -> int:
-    """Return the service's own status; one below 400 came with an answer that is of no use."""
-    if error.status is not None and error.status >= 400:
-        return error.status
-    return _STATUSES.get(error.code, _BAD_GATEWAY)
-
-
-def _unexpected(effect: str) -> _Refusal:
-    perhaps = (
-        "" if effect == "read" else " It may have been carried out: look before you repeat it."
-    )
-    return _Refusal(500, "internal_error", f"An unexpected fault; see the proxy's log.{perhaps}")
 
 
 def _trace(fault: BaseException | None) -> str:

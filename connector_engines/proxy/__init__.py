@@ -1,0 +1,5 @@
+"""Actions as commands over HTTP, for engines in other processes."""
+
+from .server import Proxy
+
+__all__ = ["Proxy"]
