@@ -220,7 +220,9 @@ class Proxy:
         try:
             found = await loop.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
             family, _, _, _, address = found[0]
-            listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            listener = socket.create_server(
+                (address[0], self.port), family=family, backlog=_BACKLOG
+            )
             listener.setblocking(False)
             self.port = listener.getsockname()[1]
         except Exception as problem:  # noqa: BLE001 - it is raised again where `start` was called
@@ -336,8 +338,9 @@ class Proxy:
         The ledger would let the second wait too, but each waiting one would take up a place.
         """
         name = (command.name, key or "")
-        if key is not None and name in self._keyed and self._keyed[name][0] == inputs:
-            return self._keyed[name][1]
+        same, under_way = self._keyed.get(name, ({}, None))
+        if under_way is not None and same == inputs and not under_way.done():
+            return under_way
         # From here on without a pause, so that no other request can take the place in between.
         self._check_room()
         call = self._pool.submit(self._run, command, inputs, key)

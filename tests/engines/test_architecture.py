@@ -12,6 +12,7 @@ FORBIDDEN = {
     "bpmn": ("threading", "time", "random", "uuid", "sqlite3", "socket", "queue", "concurrent"),
     "embedded": ("connector_engines.proxy", "connector_engines.temporal"),
     "temporal": ("connector_engines.proxy", "connector_engines.embedded"),
+    "proxy": ("connector_engines.bpmn", "connector_engines.temporal", "connector_engines.embedded"),
 }
 
 
