@@ -54,6 +54,7 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.engines.endurance
 	$(BIN)/python -m tests.engines.temporal.endurance
 	$(BIN)/python -m tests.faults.endurance
+	$(BIN)/python -m tests.engines.proxy_endurance
 
 diagrams: $(VENV)/ready
 	npm install --silent --no-save --prefix build/diagrams bpmn-js@18
