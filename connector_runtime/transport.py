@@ -267,7 +267,7 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
                 self.connect()
             if self.is_ready:
                 exchange: _Exchange = _current.exchange
-                if exchange.request.body is not None and not self._head:
+                if exchange.request.body and not self._head:
                     self._head = data  # it leaves with the body, in one packet where it fits
                     return
                 data, self._head = self._head + data, b""

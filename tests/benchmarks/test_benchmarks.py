@@ -13,7 +13,7 @@ def test_the_benchmarks_run_on_small_numbers_and_report_every_target(root, tmp_p
         env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     rows = json.loads(results.read_text("utf-8"))
-    assert len([row for row in rows if "met" in row]) == 13
+    assert len([row for row in rows if "met" in row]) == 16
     assert {type(row["met"]) for row in rows if "met" in row} == {bool}
 
 
