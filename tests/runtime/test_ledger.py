@@ -166,6 +166,25 @@ def test_two_identical_sends_that_were_killed_each_find_a_message(
     assert len(sent()) == 2
 
 
+def test_the_message_of_a_process_that_still_sends_is_left_to_it(
+    root, sandbox, path, connect, sent
+):
+    sandbox.fail("withhold", method="POST")
+    process = program(root, {**sandbox.settings, "timeoutSeconds": 60}, path, ["order-1"], "x")
+    while not sandbox.messages:
+        assert process.poll() is None
+    sandbox.fail("reset_before", method="POST")
+    with pytest.raises(errors.OutcomeUnknown):
+        connect(resolveSeconds=1).run(
+            "send_sms", {"to": "+14155550123", "body": "x"}, key="order-2"
+        )
+    process.kill()
+    process.communicate()
+    inputs = {"to": "+14155550123", "body": "x"}
+    assert connect().run("send_sms", inputs, key="order-1")["sid"] == sandbox.messages[0]["sid"]
+    assert len(sandbox.messages) == 1
+
+
 def test_killed_at_any_moment_each_key_has_at_most_one_message(root, sandbox, path, connect):
     import random
 

@@ -284,3 +284,11 @@ def test_no_error_shows_numbers_texts_or_the_token_in_its_frames(connect, sandbo
     )
     for secret in (INPUTS["to"], INPUTS["body"], sandbox.auth_token):
         assert secret not in shown
+
+
+def test_a_look_up_that_the_service_refuses_is_not_tried_again(connect, sandbox):
+    sandbox.fail("reset_after", method="POST")
+    sandbox.fail("error", method="GET", times=None, status=403)
+    with pytest.raises(errors.OutcomeUnknown):
+        connect(resolveSeconds=3).run("send_sms", INPUTS)
+    assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
