@@ -497,15 +497,18 @@ class Connection:
             entry = self.ledger.entry(key)
             if entry.state == "done" or self.ledger.is_under_way(key):
                 raise errors.InvalidInput("the call of this key is done, or under way.")
-            made = self._read_again(self.connector.action(entry.action), identifier)
+            made = self._read(self.connector.action(entry.action), identifier)
             if not self.ledger.end(key, "done", identifier):
                 raise errors.InvalidInput("this belongs to another key.")
         return made
 
-    def _read_again(self, action: Action, identifier: str | None) -> dict[str, Any]:
+    def _read(self, action: Action, identifier: str | None) -> dict[str, Any]:
         reader = self.connector.action(action.read_with or "")
+        return self._called(reader, {action.identifier or "": identifier})
+
+    def _read_again(self, action: Action, identifier: str | None) -> dict[str, Any]:
         try:
-            return self._called(reader, {action.identifier or "": identifier})
+            return self._read(action, identifier)
         except errors.ConnectorError as error:
             # Its own error would say that nothing was done.
             raise errors.OutcomeUnknown(

