@@ -444,7 +444,7 @@ class Connection:
         self, action: Action, checked: dict[str, Any], key: str, since: datetime | None
     ) -> dict[str, Any]:
         if action.effect != "write" or not action.find:
-            raise errors.InvalidInput(f"{action.name} takes no key: it can be run again.")
+            raise errors.InvalidInput(f"{action.name} takes no key: {_why_not(action)}.")
         if since is not None:
             raise errors.InvalidInput("give 'key' or 'since': the ledger knows when it began.")
         ledger = self.ledger
@@ -650,9 +650,16 @@ def _bare(fault: errors.ConnectorError) -> errors.ConnectorError:
     return fault.with_traceback(None)
 
 
+def _why_not(action: Action) -> str:
+    """Say why a call of this action can't be looked up."""
+    if action.effect == "read":
+        return "it changes nothing, so it can be run again"
+    return "its handler has no 'find', so nobody can tell what a lost call made"
+
+
 def _aware(action: Action, since: Any) -> datetime:
     if not action.find:
-        raise errors.InvalidInput(f"{action.name} can't be looked up: it can be run again.")
+        raise errors.InvalidInput(f"{action.name} takes no 'since': {_why_not(action)}.")
     if not isinstance(since, datetime) or since.tzinfo is None:
         raise errors.InvalidInput("'since' must be a datetime with a time zone.")
     return since.astimezone(timezone.utc)
