@@ -5,6 +5,7 @@ Follows https://www.twilio.com/docs/messaging/api/message-resource.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -28,14 +29,6 @@ _FIELDS = (
     "error_message",
     "uri",
 )
-_NAMES = frozenset(_FIELDS)
-_NOT_IN_DOCUMENT = (
-    "direction",
-    "messaging_service_sid",
-    "num_media",
-    "num_segments",
-    "subresource_uris",
-)
 _PRICE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -44,27 +37,46 @@ def messages_path(call: Call) -> str:
     return f"/2010-04-01/Accounts/{call.settings['accountId']}/Messages"
 
 
-def to_output(call: Call, message: dict[str, Any]) -> dict[str, Any]:
-    """Turn a decoded message into the document's 15 fields: `price` a number, `error_code` text.
+def to_output(call: Call, message: Any) -> dict[str, Any]:
+    """Turn a decoded message into the document's 15 fields: see `to_outputs`."""
+    return to_outputs(call, [message])[0]
 
-    What can't be converted is left as it is, for the output schema to refuse. The message itself
-    is changed: to copy hundreds of thousands of them would cost as much as to decode them.
+
+def to_outputs(call: Call, messages: list[Any]) -> list[dict[str, Any]]:
+    """Turn decoded messages into the document's 15 fields: `price` a number, `error_code` text.
+
+    What can't be converted is left as it is, for the output schema to refuse. The messages
+    themselves are changed: to copy hundreds of thousands of them costs as much as to decode them.
     """
-    if not isinstance(message, dict):
-        raise call.unreadable("holds no message")
-    try:
-        for name in _NOT_IN_DOCUMENT:
-            del message[name]
-    except KeyError:
-        pass  # the next line sees what is left
-    if message.keys() != _NAMES:  # Twilio added a field, or left out one that is null
-        message = {name: message.get(name) for name in _FIELDS}
-    price, code = message["price"], message["error_code"]
-    if isinstance(price, str) and _PRICE.fullmatch(price):
-        message["price"] = float(price)
-    if code is not None and type(code) is int:
-        message["error_code"] = str(code)
-    return message
+    outputs = []
+    expected: tuple[str, ...] | None = None  # the order of fields that the service keeps to
+    for message in messages:
+        if not isinstance(message, dict):
+            raise call.unreadable("holds no message")
+        output = message
+        try:  # the fields that are not in the document; named one by one, which is twice as fast
+            del message["direction"], message["messaging_service_sid"], message["num_media"]
+            del message["num_segments"], message["subresource_uris"]
+        except KeyError:
+            pass  # the next lines see what is left
+        names = tuple(message)
+        if names != expected:
+            if len(names) == len(_FIELDS) and set(names) == set(_FIELDS):
+                expected = names
+            else:  # Twilio added a field, or left out one that is null
+                output = {name: message.get(name) for name in _FIELDS}
+        price, code = output["price"], output["error_code"]
+        if isinstance(price, str):
+            output["price"] = _to_number(price)
+        if code is not None and type(code) is int:
+            output["error_code"] = str(code)
+        outputs.append(output)
+    return outputs
+
+
+@functools.lru_cache(maxsize=1024)  # an account pays few different prices
+def _to_number(price: str) -> float | str:
+    return float(price) if _PRICE.fullmatch(price) else price
 
 
 def read_page(call: Call, page: Any) -> tuple[list[Any], Any]:

@@ -5,11 +5,12 @@ https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from connector_runtime import Call
 
-from ._message import messages_path, next_page, read_page, to_output
+from ._message import messages_path, next_page, read_page, to_outputs
 
 _PAGE_SIZE = 1000  # the most that Twilio gives at once
 
@@ -25,8 +26,8 @@ def run(inputs: dict[str, Any], call: Call) -> Iterator[list[dict[str, Any]]]:
         messages: list[Any] | None
         messages, uri = read_page(call, page)
         # The list holds received messages too, and has no filter for them.
-        outputs = [to_output(call, message) for message in _sent(call, messages)]
-        sids = {output["sid"] for output in outputs if isinstance(output.get("sid"), str)}
+        outputs = to_outputs(call, _sent(call, messages))
+        sids = _sids(outputs)
         if len(sids) < len(outputs) or not sids.isdisjoint(previous):
             outputs = _once(outputs, previous)
         page = messages = None  # or the next page is decoded while this one is still in memory
@@ -43,6 +44,13 @@ def _sent(call: Call, messages: list[Any]) -> list[Any]:
         return [message for message in messages if message["direction"] != "inbound"]
     except (KeyError, TypeError) as error:
         raise call.unreadable("holds no message with a 'direction'") from error
+
+
+def _sids(outputs: list[dict[str, Any]]) -> set[Any]:
+    try:
+        return set(map(itemgetter("sid"), outputs))
+    except TypeError:  # a sid that is a list or an object, which the output schema refuses
+        return {output["sid"] for output in outputs if isinstance(output["sid"], str)}
 
 
 def _once(outputs: list[dict[str, Any]], previous: set[Any]) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ log = logging.getLogger("connector_runtime")
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
 _MAY_BE_EMPTY = {"PUT", "PATCH", "DELETE"}
+# Of a path that urljoin would leave as it is: it is called for the others alone, as it is slow.
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -130,12 +132,18 @@ class Http:
         the manifest's `hosts`; without one, it is the service's own.
         """
         origin = self._origin if host is None else self._origin_of(host)
-        url = urlsplit(urljoin(origin, path))
-        if f"{url.scheme}://{url.netloc}" != origin:
-            raise errors.InvalidAnswer(
-                f"{self._service.name}'s answer points to another server, which was not followed."
-            )
-        query = "&".join(filter(None, (url.query, urlencode(params) if params else "")))
+        if _PLAIN_PATH.fullmatch(path):
+            target = path
+        else:
+            url = urlsplit(urljoin(origin, path))
+            if f"{url.scheme}://{url.netloc}" != origin:
+                raise errors.InvalidAnswer(
+                    f"{self._service.name}'s answer points to another server, which was not "
+                    "followed."
+                )
+            target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+        if params:
+            target += f"{'&' if '?' in target else '?'}{urlencode(params)}"
         headers = self._headers
         body, kind = None, ""
         if form is not None:
@@ -149,7 +157,6 @@ class Http:
             headers = {**headers, "Content-Length": str(len(body))}
         if kind:
             headers["Content-Type"] = kind
-        target = f"{url.path or '/'}?{query}" if query else url.path or "/"
         return Request(method, origin, target, headers, body)
 
     def _origin_of(self, host: str) -> str:

@@ -27,6 +27,7 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
 _LAST_LOOK_SECONDS = 5.0  # a look that begins at the end still gets so much time
 _MOST_SHOWN = 20  # candidates in a message; `candidates` has them all
+_SORTED = json.JSONEncoder(sort_keys=True)
 _MOST_GIVEN = 100_000  # identifiers that are remembered
 
 
@@ -69,8 +70,7 @@ def claim_of(is_taken: Callable[[str], bool] | None) -> Claim:
 
 def identity(action: str, inputs: Mapping[str, Any]) -> bytes:
     """Return what is the same for two calls that can't be told apart by what they made."""
-    text = json.dumps([action, inputs], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).digest()
+    return hashlib.sha256(_SORTED.encode([action, inputs]).encode("ascii")).digest()
 
 
 class Known:

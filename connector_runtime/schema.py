@@ -23,6 +23,7 @@ _TYPES = {
     "null": "null",
 }
 _DEEPEST = 64
+_VALUES = frozenset({"const", "enum", "default", "examples"})  # their content is no schema
 _TOO_LARGE = 2**1024  # infinite for whoever reads numbers as floats, as most do
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,10 +41,11 @@ def fast_engine(document: dict[str, Any]) -> Engine:
 
     # Its own retriever fetches http and reads files.
     validator = jsonschema_rs.Draft202012Validator(document, retriever=_no_retriever)
+    quick = jsonschema_rs.Draft202012Validator(_counted(document), retriever=_no_retriever)
 
     def accepts(value: Any) -> bool:
         try:
-            return validator.is_valid(value)
+            return quick.is_valid(value)
         except ValueError:  # not JSON; `Schema.faults` says where
             return False
 
@@ -52,6 +54,29 @@ def fast_engine(document: dict[str, Any]) -> Engine:
             yield tuple(error.instance_path), tuple(error.schema_path)
 
     return Engine(accepts, faults)
+
+
+def _counted(part: Any) -> Any:
+    """Return the same schema, where an object that must have all the properties that it may have
+    is counted: to look for each of its names takes a third of the time of a list's validation."""
+    if isinstance(part, list):
+        return [_counted(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    part = {
+        keyword: value if keyword in _VALUES else _counted(value) for keyword, value in part.items()
+    }
+    names, required = part.get("properties"), part.get("required")
+    if (
+        part.get("additionalProperties") is False
+        and isinstance(names, dict)
+        and isinstance(required, list)
+        and set(required) == set(names)
+        and not part.keys() & {"patternProperties", "minProperties"}
+    ):
+        del part["required"]
+        part["minProperties"] = len(names)
+    return part
 
 
 def _no_retriever(uri: str) -> NoReturn:
@@ -148,6 +173,8 @@ class Schema:
         """Return every fault of `value` as data: path, keyword, subschema and the value there."""
         value = plain(value)
         found = list(_not_json(value))
+        if not found and self._engine.accepts(value):
+            return []
         if not found:
             for path, schema_path in self._engine.faults(value):
                 subschema = _follow(self.document, schema_path[:-1])

@@ -386,6 +386,18 @@ class _Adapter(HTTPAdapter):
         for pool in self._pool_by_origin.values():
             pool.close()
 
+    def cert_verify(self, conn: Any, *args: Any) -> None:
+        if not getattr(conn, "is_verified", False):  # requests reads the file system each time
+            super().cert_verify(conn, *args)  # type: ignore[no-untyped-call]
+            conn.is_verified = True
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        # Without cookies, encodings and a copy of the headers, which nobody reads here.
+        response = requests.Response()
+        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
+        response.request = req  # for tools that stand in for the adapter, such as responses
+        return response
+
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         # urllib3 logs what it is given, and a path or query may hold a phone number. The target
         # itself is put in by the connection: see putrequest.
@@ -433,7 +445,7 @@ class Transport:
         )
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url = request.method, request.origin + request.target
-        prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
+        prepared.headers = request.headers  # type: ignore[assignment]
         prepared.body, prepared.hooks = request.body, {}
         response = None
         whole = False
@@ -520,6 +532,8 @@ def _pieces(raw: Any, most_bytes: int) -> Iterator[bytes]:
     amount = stated if _FIRST_READ_BYTES < stated <= most_bytes else _FIRST_READ_BYTES
     while piece := raw.read(amount, decode_content=False):
         yield piece
+        if raw.length_remaining == 0:
+            break
         amount = _READ_BYTES
 
 
