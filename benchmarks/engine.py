@@ -22,13 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import click
 from lxml import etree
 from SpiffWorkflow.bpmn import BpmnWorkflow
 from SpiffWorkflow.bpmn.script_engine import PythonScriptEngine
 from SpiffWorkflow.spiff.parser.process import SpiffBpmnParser
 
-from benchmarks.run import INPUTS, ROOT, Report, alternate, ratio, server, settings
+from benchmarks.run import ROOT, Report, alternate, command, server, settings
 from connector_engines.embedded import Engine
 from connector_runtime import load
 from tests.engines.drawing import document, flows, loop, pause, script, service
@@ -256,8 +255,6 @@ def waiting(report: Report, quick: bool) -> None:
         for count in (few, many):
             with place.engine(True) as engine:
                 case = engine.start(path)
-                driver = engine.pool  # a case as it waits, then copied in SQL
-                assert driver
                 wait_for(engine, case)
                 assert engine.store is not None
                 (_, _, file) = engine.store._database.execute("PRAGMA database_list").fetchone()
@@ -316,9 +313,32 @@ class Nothing(PythonScriptEngine):  # type: ignore[misc]
         return "{}"
 
 
+class Timed:
+    """A connection that measures its own time."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.seconds = 0.0
+
+    def run(self, *inputs: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return self.connection.run(*inputs, **options)
+        finally:
+            self.seconds = time.perf_counter() - started
+
+    def close(self) -> None:
+        self.connection.close()
+
+
 def one_task(report: Report, quick: bool) -> None:
-    """One service task beside the connector's own time, bare SpiffWorkflow and bare SQLite."""
-    calls, rounds = (3, 2) if quick else (20, 15)
+    """One service task beside the connector's own time, bare SpiffWorkflow and bare SQLite.
+
+    The contenders take turns call by call, and the call is timed where the engine makes it. What
+    other processes do on the machine can only add to a time, and adds more to what waits for a
+    thread or a disk; so each is judged by its lower quartile.
+    """
+    rounds = 8 if quick else 600
     parser = SpiffBpmnParser()
     parser.add_bpmn_xml(etree.ElementTree(etree.fromstring(document(*ONE).encode())))
     spec, subprocesses = parser.get_spec("case"), parser.get_subprocess_specs("case")
@@ -328,12 +348,13 @@ def one_task(report: Report, quick: bool) -> None:
         workflow.do_engine_steps()
         assert workflow.completed
 
-    with bench() as place, TWILIO.connect(place.settings["twilio"]) as connection:
+    with bench() as place:
         path = place.drawing(*ONE)
         with place.engine(False) as memory, place.engine(True) as disk:
+            case = disk.start(path)
             before = written(disk)
-            disk.start(path).run()
-            size = (written(disk) - before) // 3  # it is kept when it starts, begins, ends
+            case.run()
+            size = (written(disk) - before) // 2  # it is kept when its call begins and when it ends
             database = sqlite3.connect(place.folder / "bare.sqlite", isolation_level=None)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
@@ -347,74 +368,45 @@ def one_task(report: Report, quick: bool) -> None:
                 database.execute("COMMIT")
 
             process = memory.read(path)
+            own: dict[str, list[float]] = {"engine": [], "engine with its store": []}
+            calls = {}
+            for name, each in (("engine", memory), ("engine with its store", disk)):
+                calls[name] = Timed(each._connections["twilio"])
+                each._connections["twilio"] = calls[name]  # type: ignore[assignment]
+
+            def finish(name: str, case: Any, started: float) -> None:
+                case.run()
+                own[name].append(time.perf_counter() - started - calls[name].seconds)
+                assert case.status == "finished"
 
             def engine() -> None:
-                case = memory.start(process)
-                case.run()
-                assert case.status == "finished"
+                started = time.perf_counter()
+                finish("engine", memory.start(process), started)
 
             # They are started before: the task itself is two commits, its beginning and its end.
-            started = [disk.start(path) for _ in range(rounds * calls + 1)]
+            cases = [disk.start(path) for _ in range(rounds + 1)]
 
             def stored() -> None:
-                case = started.pop()
-                case.run()
-                assert case.status == "finished"
+                finish("engine with its store", cases.pop(), time.perf_counter())
 
             times = alternate(
                 {
-                    "connector": lambda: connection.run("send_sms", INPUTS),
                     "bare SpiffWorkflow": spiff,
                     "bare commit": commit,
                     "engine": engine,
                     "engine with its store": stored,
                 },
                 rounds,
-                calls,
             )
     what = "a case of one service task"
     report.times(what, times)
-    own: dict[str, list[float]] = {
-        "engine": [a - b for a, b in zip(times["engine"], times["connector"], strict=True)],
-        "stored": [
-            a - b for a, b in zip(times["engine with its store"], times["connector"], strict=True)
-        ],
-        "spiff": times["bare SpiffWorkflow"],
-        "allowed": [
-            2 * a + 2 * b
-            for a, b in zip(times["bare SpiffWorkflow"], times["bare commit"], strict=True)
-        ],
-    }
-    report.verdict(
-        what, "beside the call, against SpiffWorkflow", ratio(own, "engine", "spiff"), "≤", 1.5
-    )
-    report.verdict(
-        what,
-        "with the store, against twice that and two commits",
-        ratio(own, "stored", "allowed"),
-        "≤",
-        1,
-    )
-
-
-MEASUREMENTS = (polling, loops, at_once, monthly_report, waiting, one_task)
-
-
-@click.command()
-@click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results here.")
-@click.option("--only", help="Only this measurement.")
-def main(quick: bool, path: Path | None, only: str | None) -> None:
-    report = Report()
-    for measurement in MEASUREMENTS:
-        if only in (None, measurement.__name__):
-            measurement(report, quick)
-    report.show()
-    if path:
-        path.write_text(json.dumps(report.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    if not quick and not all(row.get("met", True) for row in report.rows):
-        sys.exit(1)
+    cost = {name: statistics.quantiles(values)[0] for name, values in {**times, **own}.items()}
+    allowed = 2 * cost["bare SpiffWorkflow"] + 2 * cost["bare commit"]
+    value = cost["engine"] / cost["bare SpiffWorkflow"]
+    report.verdict(what, "beside the call, against SpiffWorkflow", value, "≤", 1.5)
+    value = cost["engine with its store"] / allowed
+    report.verdict(what, "with the store, against twice that and two commits", value, "≤", 1)
 
 
 if __name__ == "__main__":
-    main()
+    command(polling, loops, at_once, monthly_report, waiting, one_task)()

@@ -109,7 +109,15 @@ class Report:
             {"what": what, "contender": name, "value": value, "measured": text, "met": met}
         )
 
-    def show(self) -> None:
+    def finish(self, quick: bool, path: Path | None) -> None:
+        """Show the results, write them to `path`, and exit with 1 where a target is missed."""
+        self._show()
+        if path:
+            path.write_text(json.dumps(self.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        if not quick and not all(row.get("met", True) for row in self.rows):
+            sys.exit(1)
+
+    def _show(self) -> None:
         table = Table(title="Ratios of one run; medians, with the least and the most")
         for column in ("what", "who", "measured", "verdict"):
             table.add_column(column)
@@ -120,6 +128,23 @@ class Report:
             table.add_row(what, row["contender"], row["measured"], verdict)
             last = row["what"]
         Console(width=118).print(table)
+
+
+def command(*measurements: Callable[[Report, bool], None]) -> click.Command:
+    """Return the command line of a file of measurements."""
+
+    @click.command()
+    @click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
+    @click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results here.")
+    @click.option("--only", help="Only this measurement.")
+    def main(quick: bool, path: Path | None, only: str | None) -> None:
+        report = Report()
+        for measurement in measurements:
+            if only in (None, measurement.__name__):
+                measurement(report, quick)
+        report.finish(quick, path)
+
+    return main
 
 
 def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
@@ -361,21 +386,5 @@ def threads(report: Report, quick: bool) -> None:
     report.verdict(f"{calls} sends a thread, 50 ms each", "times one thread", speed, "≥", 28)
 
 
-@click.command()
-@click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results here.")
-@click.option("--only", help="Only this measurement.")
-def main(quick: bool, path: Path | None, only: str | None) -> None:
-    report = Report()
-    for measurement in (send, send_with_key, stream, memory, whole_processes, packages, threads):
-        if only in (None, measurement.__name__):
-            measurement(report, quick)
-    report.show()
-    if path:
-        path.write_text(json.dumps(report.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    if not quick and not all(row.get("met", True) for row in report.rows):
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    command(send, send_with_key, stream, memory, whole_processes, packages, threads)()

@@ -156,11 +156,7 @@ def main(quick: bool, path: Path | None, serve: tuple[str, str] | None) -> None:
         finally:
             hand.kill()
             hand.communicate()
-    report.show()
-    if path:
-        path.write_text(json.dumps(report.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    if not quick and not all(row.get("met", True) for row in report.rows):
-        sys.exit(1)
+    report.finish(quick, path)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from datetime import datetime, timezone
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +42,11 @@ class _Begun(NamedTuple):
     action: Any
 
 
+class _Ended(NamedTuple):
+    begun: _Begun
+    result: dict[str, Any] | ConnectorError
+
+
 class Driver:
     """One call of `Engine.run`: its cases, what they want, what is under way, what is due.
 
@@ -57,11 +62,12 @@ class Driver:
         self.changed: dict[Case, None] = {}  # since the last commit
         self.broken: dict[Case, None] = {}  # left in the middle of a change
         self.wanted: deque[tuple[Case, str]] = deque()
-        self.underway: dict[Future[Any], tuple[Case, str]] = {}
+        self.begun: dict[str, _Begun] = {}  # marked, and no thread has it yet; by their task
+        self.underway: dict[str, _Begun] = {}  # marked, and not ended
         self.due: list[tuple[float, int, Case, str | None]] = []  # a timer, or a call to repeat
         self.timers: dict[Case, float] = {}
         self.numbers = count()
-        self.signals: queue.SimpleQueue[Future[Any] | Case | None] = queue.SimpleQueue()
+        self.signals: queue.SimpleQueue[_Ended | Case | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         with self.engine.lock:
@@ -101,13 +107,14 @@ class Driver:
                 self._advance(case)
             del self.fresh[case]
         beginning = []
-        while self.wanted and self.engine.slots.acquire(blocking=False):
+        while self.wanted and self.engine.callers.take():
             case, task = self.wanted.popleft()
             with self._changing(case):
                 begun = self._begun(case, task)
             if begun is None:
-                self.engine.slots.release()
+                self.engine.callers.give()
             else:
+                self.begun[task] = begun
                 beginning.append(begun)
         unsaved: Iterable[Case] = self.changed
         try:
@@ -115,13 +122,11 @@ class Driver:
         finally:  # no call begins unless its mark is kept
             for begun in beginning:
                 if begun.case in unsaved:
-                    self._withdraw(begun.case, begun.request.task)
+                    self._withdraw(begun.request.task)
         for begun in beginning:
-            if begun.case in unsaved:
-                continue
-            future = self.engine.pool.submit(self._call, begun)
-            self.underway[future] = (begun.case, begun.request.task)
-            future.add_done_callback(self.signals.put)
+            if begun.case not in unsaved:
+                self.underway[begun.request.task] = begun
+                self.engine.callers.run(partial(self._call, begun))
         changed, self.changed = self.changed, {}
         for case in changed:
             self.engine.tell(case)
@@ -206,12 +211,28 @@ class Driver:
             return None
         return _Begun(case, request, connection, action)
 
-    def _withdraw(self, case: Case, task: str) -> None:
-        with self._changing(case):
-            case.rules.withdraw(task)
-        self.engine.slots.release()
+    def _withdraw(self, task: str) -> bool:
+        """Take back the mark of a call, unless a thread has it, and tell whether that was so."""
+        begun = self.begun.pop(task, None)
+        if begun is None:
+            return False
+        with self._changing(begun.case):
+            begun.case.rules.withdraw(task)
+        self.engine.callers.give()
+        return True
 
-    def _call(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
+    def _call(self, begun: _Begun) -> None:
+        if self.begun.pop(begun.request.task, None) is None:
+            return  # it was withdrawn
+        result = self._result(begun)
+        self.engine.callers.give()
+        with self.engine.lock:
+            others = [each for each in self.engine.drivers if each is not self]
+        for driver in others:
+            driver.signals.put(None)  # there is room for a call of theirs
+        self.signals.put(_Ended(begun, result))
+
+    def _result(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
         case, request, connection, action = begun
         since = request.since and datetime.fromtimestamp(request.since, timezone.utc)
         try:
@@ -229,15 +250,10 @@ class Driver:
             return output
         except ConnectorError as error:
             return error
-        except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
+        # A stranger's code, which may even want to end the thread: other cases must go on.
+        except BaseException as fault:  # noqa: BLE001
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return UnexpectedFault(action.effect, fault)
-        finally:
-            self.engine.slots.release()
-            with self.engine.lock:
-                others = [each for each in self.engine.drivers if each is not self]
-            for driver in others:
-                driver.signals.put(None)  # there is room for a call of theirs
 
     def _wait(self) -> None:
         """Wait for a call to end, for room, or for the next moment; take all there is."""
@@ -263,31 +279,32 @@ class Driver:
             elif self.timers.pop(case, None) is not None:
                 self.fresh[case] = None
 
-    def _take(self, signal: Future[Any] | Case | None) -> None:
+    def _take(self, signal: _Ended | Case | None) -> None:
         if isinstance(signal, Case):  # somebody has changed it
             if signal.driver is self:
                 self.fresh[signal] = None
             elif self.lazily:
                 self.next_stored = 0.0
             return
-        if signal is None or signal not in self.underway:
+        if signal is None:
             return
-        case, task = self.underway[signal]
-        result = signal.result()
+        (case, request, *_), result = signal
         with self._changing(case):
-            del self.underway[signal]
-            case.rules.end(task, result, self.engine.clock.now())
+            del self.underway[request.task]
+            case.rules.end(request.task, result, self.engine.clock.now())
         self.fresh[case] = None
 
     def _land(self) -> None:
         """End in order what is under way: none is lost, and none that never began is in doubt."""
-        for future, (case, task) in list(self.underway.items()):
-            if future.cancel():
-                self._withdraw(case, task)
-                del self.underway[future]
-        for future, (case, _) in list(self.underway.items()):
-            if future.exception() is None and case not in self.broken:
-                self._take(future)
+        for task in list(self.begun):
+            if self._withdraw(task):
+                self.underway.pop(task, None)
+        while self.underway:
+            signal = self.signals.get()
+            if isinstance(signal, _Ended) and signal.begun.case in self.broken:
+                del self.underway[signal.begun.request.task]
+            else:
+                self._take(signal)
         for case in self.broken:
             # The store knows it as it was, with the calls that were under way.
             self.engine.forget(case)
@@ -298,6 +315,6 @@ class Driver:
         self.engine.commit([case for case in self.cases if case not in self.broken])
 
 
-def _trace(fault: Exception) -> str:
+def _trace(fault: BaseException) -> str:
     """Return where a fault was raised, without its text, which may hold a number or a body."""
     return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__

@@ -11,7 +11,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from connector_engines.bpmn import InvalidProcess, Process
 from connector_runtime import Connection, Connector
 from connector_runtime.errors import ConnectorError, InvalidInput
 
+from .callers import Callers
 from .case import FORMAT, Case
 from .clock import Clock
 from .driver import Driver
@@ -88,7 +88,7 @@ class Engine:
         self._kept: set[str] = set()  # the processes that the store has
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
         self._outputs: dict[str, str] = {}  # of sends that no store has
-        self.slots = threading.Semaphore(threads)
+        self.callers = Callers(threads)
         self.drivers: set[Driver] = set()
         self.lock = threading.RLock()
         with contextlib.ExitStack() as undo:
@@ -108,7 +108,6 @@ class Engine:
                     )
                 }
             self.store = Store(Path(store)) if store is not None else None
-            self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.pop_all()
 
     def __enter__(self) -> Engine:
@@ -124,7 +123,7 @@ class Engine:
 
     def close(self) -> None:
         """Wait for the calls that are under way, then let go of connections and store."""
-        self.pool.shutdown(wait=True)
+        self.callers.close()
         for connection in (*self._connections.values(), *self._resending.values()):
             connection.close()
         if self.store is not None:
