@@ -25,7 +25,7 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
-	$(BIN)/pytest -n 2 --cov
+	$(BIN)/pytest -n 3 --dist worksteal --cov
 
 build: $(VENV)/ready
 	@$(BIN)/python build.py

@@ -92,7 +92,7 @@ def https_port(tmp_path):
     server.socket = context.wrap_socket(server.socket, server_side=True,
                                         do_handshake_on_connect=False)  # fmt: skip
     server.handle_error = lambda *_: None
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     yield server.server_address[1], tmp_path / "cert.pem", received
     server.shutdown()

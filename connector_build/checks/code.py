@@ -38,7 +38,8 @@ def _imports(module: ast.Module) -> Iterator[tuple[int, str]]:
     nodes: list[ast.AST] = [module]
     while nodes:  # no recursion: a long sum is nested as deeply as it is long
         node = nodes.pop()
-        nodes += ast.iter_child_nodes(node)
+        # An import is a statement, and no expression holds one.
+        nodes += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, f"{alias.name}:"

@@ -221,7 +221,7 @@ def notes():
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Notes) as server:
         server.seen = []
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield server
         server.shutdown()

@@ -63,7 +63,7 @@ def service():
         def log_message(self, *arguments): ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         server.requests, server.url = requests, f"http://127.0.0.1:{server.server_port}"
         yield server

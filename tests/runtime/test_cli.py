@@ -25,6 +25,7 @@ def connector(root, sandbox, tmp_path):
         f"    apiBaseUrl: {sandbox.url}\n"
         "    timeoutSeconds: 2\n"
         "    maxAttempts: 2\n"
+        "    resolveSeconds: 1\n"
         "  test: {accountId: AC1, authToken: x}\n"
     )
 

@@ -49,7 +49,7 @@ def test_a_server_that_does_not_accept_is_a_connect_timeout(twilio):
                 filler.connect_ex(("127.0.0.1", port))
                 fillers.append(filler)
             settings = {**GOOD, "apiBaseUrl": f"http://127.0.0.1:{port}", "maxAttempts": 1,
-                        "timeoutSeconds": 0.3}  # fmt: skip
+                        "timeoutSeconds": 0.3, "connectTimeoutSeconds": 0.3}  # fmt: skip
             with pytest.raises(errors.NeverConnected):
                 twilio.run("send_sms", INPUTS, settings)
         finally:
@@ -103,7 +103,7 @@ def proxy():
         def log_message(self, *_): ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     yield f"http://proxy-user:hush@127.0.0.1:{server.server_address[1]}", asked
     server.shutdown()
