@@ -359,10 +359,11 @@ class Sandbox:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=whole.status, headers=whole.headers)
         await response.prepare(request)
-        for byte in _body(whole):
-            await response.write(bytes([byte]))
-            await self._pause(seconds)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # the caller has left
+            for byte in _body(whole):
+                await response.write(bytes([byte]))
+                await self._pause(seconds)
+            await response.write_eof()
         return response
 
     async def _drip_all(

@@ -33,6 +33,20 @@ if TYPE_CHECKING:
     help="The file that knows which keys were sent; it holds no number and no text.",
 )
 @click.option(
+    "--command-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=40.0,
+    show_default=True,
+    help="How long a caller waits for a command; keep it below what the engine waits.",
+)
+@click.option(
+    "--most-mebibytes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=16.0,
+    show_default=True,
+    help="How large a request may be, with the data of an engine's task.",
+)
+@click.option(
     "--stop-seconds",
     type=click.FloatRange(min=0),
     default=25.0,
@@ -46,6 +60,8 @@ def proxy(
     port: int,
     key_file: Path | None,
     ledger: Path,
+    command_seconds: float,
+    most_mebibytes: float,
     stop_seconds: float,
     config: str | None,
     environment: str | None,
@@ -75,6 +91,8 @@ def proxy(
         host=host,
         port=port,
         api_key=_api_key(key_file),
+        command_seconds=command_seconds,
+        most_bytes=int(most_mebibytes * 1024 * 1024),
         stop_seconds=stop_seconds,
     )
     # This process is ours, and its log is how an operator learns what became of a send.

@@ -10,27 +10,32 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import requests
 
 from tests.conftest import ROOT
+from tests.faults.endurance import OF_READS, OF_SENDS
 from twilio_sandbox import Sandbox
 
 RESEND_SECONDS = 120  # the least that the connector allows
-BUSY = (429, 503)
+COMMAND_SECONDS = 4  # as 40 s are to the 45 s after which Spiff Arena gives up
+CLIENT_SECONDS = 4.5
 
 
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--clients", type=int, default=200)
     options.add_argument("--seconds", type=float, default=60)
+    options.add_argument("--faults", type=float, nargs="*", default=[0, 0.1], metavar="CHANCE")
     options.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = options.parse_args()
-    print(f"seed {chosen.seed}")
-    with tempfile.TemporaryDirectory() as folder, Sandbox(step_seconds=3600) as sandbox:
-        soak(chosen, Path(folder), sandbox)
+    for faults in chosen.faults:
+        print(f"a fault in {faults:.0%} of the requests, seed {chosen.seed}", flush=True)
+        with tempfile.TemporaryDirectory() as folder, Sandbox(step_seconds=3600) as sandbox:
+            soak(chosen, faults, Path(folder), sandbox)
 
 
 def started(folder, sandbox, port=0):
@@ -39,9 +44,11 @@ def started(folder, sandbox, port=0):
         "environments:\n  soak:\n    from: '+15005550006'\n"
         f"    accountId: {sandbox.account_sid}\n    authToken: {sandbox.auth_token}\n"
         f"    apiBaseUrl: {sandbox.url}\n    resendAfterSeconds: {RESEND_SECONDS}\n"
+        "    timeoutSeconds: 2\n    resolveSeconds: 4\n    maxAttempts: 2\n"
     )
     line = [sys.executable, "-m", "connector_engines", "proxy", "--port", str(port)]
     line += ["--config", str(config), "--environment", "soak"]
+    line += ["--command-seconds", str(COMMAND_SECONDS)]
     line += ["--ledger", str(folder / "ledger.sqlite")]
     with open(folder / "log", "a") as log:
         process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -49,35 +56,73 @@ def started(folder, sandbox, port=0):
     return process
 
 
-def soak(chosen, folder, sandbox):
-    chance = random.Random(chosen.seed)
+def is_repeated(status):
+    """Whether Spiff Arena repeats a command of this status by itself."""
+    return status == 429 or status >= 500
+
+
+def soak(chosen, faults, folder, sandbox):
+    chance, lock = random.Random(chosen.seed), threading.Lock()
     process = started(folder, sandbox)
     url = process.url
     stop_at = time.monotonic() + chosen.seconds
     give_up_at = stop_at + RESEND_SECONDS + 120
+    told_by = [collections.Counter() for _ in range(chosen.clients)]
 
-    def one_send(key):
-        """Ask until the answer is a message, and return its SID."""
-        inputs = {"to": "+14155550123", "body": f"made up {key}", "spiff__task_id": key}
-        while time.monotonic() < give_up_at:
-            try:
-                answer = requests.post(f"{url}/v1/do/twilio/send_sms", json=inputs, timeout=45)
-                if answer.status_code == 200:
-                    response = answer.json()["command_response"]
-                    if response["http_status"] == 201:
-                        return response["body"]["sid"]
-                elif answer.status_code not in BUSY:
-                    raise AssertionError(f"HTTP {answer.status_code}")
-            except requests.RequestException:
-                pass
-            time.sleep(0.5)
+    def maybe_fail():
+        with lock:
+            if chance.random() < faults:
+                kind, options = chance.choice(OF_SENDS)
+                sandbox.fail(kind, method="POST", **options)
+            if chance.random() < faults:
+                sandbox.fail("late", method="POST", seconds=chance.uniform(0, 1.5))
+            if chance.random() < faults:
+                kind, options = chance.choice(OF_READS)
+                sandbox.fail(kind, method="GET", **options)
+
+    def ask(number, key):
+        """Ask once for a send, and return its message's SID, or None if that is not known yet."""
+        inputs = {"to": f"+1415555{number:04}", "body": f"made up {key}", "spiff__task_id": key}
+        try:
+            answer = requests.post(
+                f"{url}/v1/do/twilio/send_sms", json=inputs, timeout=CLIENT_SECONDS
+            )
+        except requests.RequestException as error:  # also while the proxy is away
+            told_by[number][type(error).__name__] += 1
+            return None
+        if answer.status_code != 200:
+            told_by[number][f"HTTP {answer.status_code}"] += 1
+            assert answer.status_code == 503, answer.status_code
+            assert answer.headers["Retry-After"]
+            return None
+        response = answer.json()["command_response"]
+        status = response["http_status"]
+        if status == 201:
+            told_by[number]["201"] += 1
+            return response["body"]["sid"]
+        told_by[number][f"{status} {response['body']['code']}"] += 1
+        if is_repeated(status):
+            made = [each["sid"] for each in sandbox.messages if each["body"] == inputs["body"]]
+            assert not made, f"{key} was made, and its caller told to repeat"
+        else:
+            assert status == 409, status
         return None
 
     def client(number):
+        """Send one message after another; ask at the end again for what was not told by then."""
         sids = {}
         while time.monotonic() < stop_at:
             key = f"{number}-{len(sids)}"
-            sids[key] = one_send(key)
+            for _ in range(4):
+                maybe_fail()
+                sids[key] = ask(number, key)
+                if sids[key] is not None or time.monotonic() > stop_at:
+                    break
+                time.sleep(0.5)
+        while None in sids.values() and time.monotonic() < give_up_at:
+            for key, sid in sids.items():
+                sids[key] = ask(number, key) if sid is None else sid
+            time.sleep(2)
         return sids
 
     with concurrent.futures.ThreadPoolExecutor(chosen.clients) as pool:
@@ -86,14 +131,20 @@ def soak(chosen, folder, sandbox):
         process.kill()
         process.wait()
         process = started(folder, sandbox, port=int(url.rpartition(":")[2]))
+        time.sleep(max(0, stop_at - time.monotonic()))
+        sandbox.mend()
         told = {key: sid for each in clients for key, sid in each.result().items()}
     process.terminate()
-    assert process.wait(60) == 0, (folder / "log").read_text()[-2000:]
+    log = (folder / "log").read_text()
+    assert process.wait(60) == 0, log[-2000:]
+    place = max(log.find("Traceback"), log.find("unexpected"))
+    assert place < 0, log[max(0, place - 200) : place + 3000]
     made = collections.Counter(each["body"].removeprefix("made up ") for each in sandbox.messages)
     sid_of = {each["body"].removeprefix("made up "): each["sid"] for each in sandbox.messages}
     assert set(made.values()) == {1}, "a key has more than one message"
     assert told == sid_of, "a caller was not told the truth"
-    print(f"{len(told)} keys, one message each")
+    answers = sum(told_by, collections.Counter())
+    print(f"{len(told)} keys, one message each; answers: {dict(answers.most_common())}")
 
 
 if __name__ == "__main__":

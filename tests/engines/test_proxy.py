@@ -1126,6 +1126,17 @@ def test_command_line_ends_with_5_when_a_send_does_not_end_in_time(served, sandb
     assert process.returncode == 5
 
 
+def test_command_line_sets_how_long_a_caller_waits_and_how_large_a_request_may_be(
+    served, sandbox, sent
+):
+    process = served("--command-seconds", "0.3", "--most-mebibytes", "0.5")
+    sandbox.fail("slow", seconds=1)
+    assert post(process, "twilio/send_sms", SMS).json()["error"]["error_code"] == "UNDER_WAY"
+    large = post(process, "twilio/send_sms", {**SMS, "spiff__task_data": 600_000 * "x"})
+    assert (large.status_code, code_of(large)) == (413, "too_large")
+    assert len(sent()) == 1
+
+
 def test_second_signal_ends_it_at_once(served, sandbox, sent):
     process = served()
     sandbox.fail("withhold", method="POST")
