@@ -10,6 +10,7 @@ import ast
 import contextlib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -54,6 +55,10 @@ _UNSUPPORTED = {
     "//*[bpmn:linkEventDefinition]": (
         "is a link event, which SpiffWorkflow does not connect: draw a sequence flow"
     ),
+    "//bpmn:scriptTask[normalize-space(@scriptFormat) and not(contains("
+    "translate(@scriptFormat, 'PYTHON', 'python'), 'python'))]": (
+        "has a script of another language: write it in Python, and say so in scriptFormat"
+    ),
     "//bpmn:sendTask[not(@messageRef)]": (
         "is a send task without a message, which sends nothing: draw a service task"
     ),
@@ -78,6 +83,7 @@ _ARENA = (
     ("//bpmn:startEvent", "messageRef"),
     ("//bpmn:dataStoreReference", "type"),
     ("//bpmndi:BPMNPlane", "label"),
+    ("//bpmn:collaboration", "messages"),
 )
 _EVALUATED = (
     *("conditionExpression", "condition"),
@@ -167,7 +173,10 @@ def parse(
     decisions = {path: tree for path, tree in trees.items() if path not in drawings}
     first = next(iter(contents))
     if not drawings:
-        raise InvalidProcess(f"{first}: it is no BPMN 2.0 file: its root is no 'definitions'.")
+        raise InvalidProcess(
+            f"{first}: it has decisions (DMN) and no process: give the BPMN file that asks for "
+            "them too, or the folder of both."
+        )
     chosen = _chosen(drawings, process_id)
     path = next(each for each, tree in drawings.items() if chosen in _processes(tree))
     problems = [
@@ -186,18 +195,19 @@ def parse(
         raise InvalidProcess(f"{path}: {'; '.join(problems)}.{saved_by}", problems=problems)
     for tree in drawings.values():
         _complete(tree)
-    parser = _Parser(validator=VALIDATOR)
+    parser = _Parser()
     try:
         for each, tree in decisions.items():
             parser.add_dmn_xml(tree.getroot(), str(each))
         for each, tree in drawings.items():
+            _validate(tree, str(each))
             parser.add_bpmn_xml(tree, str(each))
         spec = parser.get_spec(chosen)
         subprocesses = parser.get_subprocess_specs(chosen)
     except ValidationException as error:
         where = f"'{error.id}': " if error.id else f"line {error.line_number}: "
         where = where if error.id or error.line_number else ""
-        reason = " ".join(str(error.args[0]).split()).rstrip(".")
+        reason = " ".join(str(error.args[0]).split()).rstrip(".").replace(full_tag(""), "")
         where_from = error.file_name or path
         raise InvalidProcess(
             f"{where_from}: {where}{reason}.{_saved_by(trees[path])}", problems=[f"{where}{reason}"]
@@ -208,6 +218,15 @@ def parse(
     for content in contents.values():
         digest.update(hashlib.sha256(content).digest())
     return Process(digest.hexdigest(), chosen, path.name, spec, subprocesses)
+
+
+def _validate(tree: Any, file: str) -> None:
+    """Check a drawing against BPMN's schema; raise ValidationException."""
+    copied = deepcopy(tree)
+    for element in copied.iter():
+        if _is_data_item(element):
+            element.attrib.pop("id", None)
+    VALIDATOR.validate(copied, file)
 
 
 def _is_bpmn(tree: Any) -> bool:
@@ -226,7 +245,9 @@ def _saved_by(tree: Any) -> str:
     for word, name in (("bizagi", "Bizagi Modeler"), ("camunda", "Camunda Modeler")):
         if not program and word in spaces:
             program = name
-    if not program or root.find(".//spiffworkflow:*", _NAMES) is not None:
+    tasks = root.iterfind(".//bpmn:serviceTask", _NAMES)
+    is_foreign = any(_operator(task) is None for task in tasks) or any(_expressions(tree))
+    if not program or not is_foreign:
         return ""
     return (
         f" (The file was saved by {program}, for another engine: conditions and scripts must be "
@@ -237,7 +258,13 @@ def _saved_by(tree: Any) -> str:
 def _tree(path: Path, content: bytes) -> Any:
     if len(content) > MOST_BYTES:
         raise InvalidProcess(f"{path}: it is larger than {MOST_BYTES} bytes.")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        remove_comments=True,  # SpiffWorkflow takes them for elements
+        remove_pis=True,
+    )
     try:
         tree = etree.ElementTree(etree.fromstring(content, parser))
     except (etree.XMLSyntaxError, ValueError) as error:
@@ -326,7 +353,9 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
     processes = {name for each in drawings.values() for name in _processes(each)}
     for call in tree.iterfind(".//bpmn:callActivity", _NAMES):
         name = call.get("calledElement")
-        if name not in processes:
+        if not name:
+            yield f"'{call.get('id')}' calls no process: set its calledElement"
+        elif name not in processes:
             yield (
                 f"'{call.get('id')}' calls the process '{name}', which is in none of the files: "
                 "give its file too, or the folder of both"
@@ -339,7 +368,11 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
     }
     for task in tree.iterfind(".//bpmn:businessRuleTask", _NAMES):
         name = task.findtext("bpmn:extensionElements/spiffworkflow:calledDecisionId", "", _NAMES)
-        if name.strip() not in known:
+        if not name.strip():
+            yield (
+                f"'{task.get('id')}' asks for no decision: set its spiffworkflow:calledDecisionId"
+            )
+        elif name.strip() not in known:
             yield (
                 f"'{task.get('id')}' asks for the decision '{name.strip()}' "
                 "(spiffworkflow:calledDecisionId), which is in none of the files: give its DMN "
@@ -349,12 +382,22 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
 
 def _references(tree: Any) -> Iterator[str]:
     """Check that what an element points to is there; a lost boundary event would catch nothing."""
-    known = {element.get("id") for element in tree.iter() if isinstance(element.tag, str)}
+    elements = tree.iterfind(".//bpmn:*", _NAMES)
+    counts = Counter(element.get("id") for element in elements if not _is_data_item(element))
+    known = {element.get("id") for element in tree.iter()}
+    for name, count in counts.items():
+        if name is not None and count > 1:
+            yield f"the id '{name}' is declared {count} times"
     for element in tree.iterfind(".//bpmn:*", _NAMES):
         for attribute in ("sourceRef", "targetRef", "attachedToRef", "errorRef"):
             name = element.get(attribute)
             if name is not None and name not in known:
                 yield f"'{element.get('id')}' {attribute} names '{name}', which is not there"
+
+
+def _is_data_item(element: Any) -> bool:
+    """Tell whether it names the variable of a loop by its id: several loops may have the same."""
+    return element.tag in (full_tag("inputDataItem"), full_tag("outputDataItem"))
 
 
 def _unsupported(tree: Any) -> Iterator[str]:
@@ -374,7 +417,7 @@ def _operators(
     """Check every service task against the connectors: what it calls, and with which inputs."""
     for task in tree.iterfind(".//bpmn:serviceTask", _NAMES):
         where = f"'{task.get('id')}'"
-        operator = task.find("bpmn:extensionElements/spiffworkflow:serviceTaskOperator", _NAMES)
+        operator = _operator(task)
         if operator is None:
             yield (
                 f"{where}{_of_others(task)} has no spiffworkflow:serviceTaskOperator: choose a "
@@ -416,6 +459,10 @@ def _operators(
             text = retry.get(attribute, "1")
             if not (text.isascii() and text.isdigit() and int(text) <= 100):
                 yield f"{where} retry '{attribute}' must be a whole number from 0 to 100"
+
+
+def _operator(task: Any) -> Any:
+    return task.find("bpmn:extensionElements/spiffworkflow:serviceTaskOperator", _NAMES)
 
 
 def _of_others(task: Any) -> str:

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from connector_engines.embedded import Engine, InvalidProcess
-from tests.engines.drawing import HEAD, document, flows, script, service
+from tests.engines.drawing import HEAD, document, flows, loop, script, service
 
 DECISION = """<?xml version="1.0" encoding="UTF-8"?>
 <definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" id="d" name="d"
@@ -252,6 +252,69 @@ def test_file_of_camunda_modeler_is_refused_with_what_it_needs(engine, tmp_path,
     assert said in str(refused.value)
     assert "twilio/send_sms with to, body" in str(refused.value)
     assert "saved by Camunda Modeler, for another engine" in str(refused.value)
+
+
+def refusal(engine, tmp_path, text, process=None):
+    path = tmp_path / "drawing.bpmn"
+    path.write_text(text)
+    with pytest.raises(InvalidProcess) as refused:
+        engine.read(path, process)
+    return str(refused.value)
+
+
+def test_a_file_that_needs_no_change_of_language_is_not_said_to_be_for_another_engine(
+    engine, tmp_path
+):
+    call = '<bpmn:callActivity id="call" calledElement="elsewhere" />'
+    text = document(call, flows("start>call>end")).replace(HEAD, CAMUNDA)
+    assert refusal(engine, tmp_path, text).endswith("give its file too, or the folder of both.")
+
+
+def test_comments_in_a_drawing_are_passed_over(engine, tmp_path, sandbox):
+    send = service().replace("<bpmn:extensionElements>", "<!-- a note --><bpmn:extensionElements>")
+    path = tmp_path / "drawing.bpmn"
+    path.write_text(document("<!-- the send -->", send, "<?note?>", flows("start>send>end")))
+    engine.start(path).run()
+    assert len(sandbox.messages) == 1
+
+
+def test_two_loops_may_name_their_variable_alike_and_nothing_else_may(engine, tmp_path, sandbox):
+    words = {"to": "'+14155550123'", "body": "str(number)"}
+    sends = [service(name, loop=loop("false"), **words) for name in ("one", "two")]
+    text = document(script("first", "numbers = [1, 2]"), *sends, flows("start>first>one>two>end"))
+    path = tmp_path / "drawing.bpmn"
+    path.write_text(text)
+    engine.start(path).run()
+    assert len(sandbox.messages) == 4
+    twice = text.replace('id="two"', 'id="one"')
+    assert "the id 'one' is declared 2 times" in refusal(engine, tmp_path, twice)
+
+
+def test_script_of_another_language_is_refused(engine, tmp_path):
+    task = script("first", "n = 1").replace(
+        "<bpmn:scriptTask", '<bpmn:scriptTask scriptFormat="%s"'
+    )
+    text = document(task, flows("start>first>end"))
+    said = refusal(engine, tmp_path, text % "groovy")
+    assert "'first' has a script of another language: write it in Python" in said
+    (tmp_path / "drawing.bpmn").write_text(text % "text/x-Python")
+    engine.read(tmp_path / "drawing.bpmn")
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ('<bpmn:callActivity id="task" />', "'task' calls no process: set its calledElement"),
+        ('<bpmn:businessRuleTask id="task" />', "'task' asks for no decision: set its spiffwork"),
+    ],
+    ids=["call activity", "business rule"],
+)
+def test_task_that_names_nothing_to_call_is_refused(engine, tmp_path, task, said):
+    assert said in refusal(engine, tmp_path, document(task, flows("start>task>end")))
+
+
+def test_decisions_without_a_process_are_refused(engine, tmp_path):
+    assert "it has decisions (DMN) and no process: give" in refusal(engine, tmp_path, DECISION)
 
 
 BIZAGI = """<?xml version="1.0" encoding="utf-8"?>
