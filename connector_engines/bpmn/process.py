@@ -179,6 +179,12 @@ def parse(
         )
     chosen = _chosen(drawings, process_id)
     path = next(each for each, tree in drawings.items() if chosen in _processes(tree))
+    files: dict[str, Path] = {}
+    for each, tree in drawings.items():
+        for name in _processes(tree):
+            if files.setdefault(name, each) is not each:
+                why = f"the process '{name}' is in {files[name].name} and in {each.name}"
+                raise InvalidProcess(f"{path}: {why}: leave one of the files out.")
     problems = [
         f"{problem}" if each == path else f"{each.name}: {problem}"
         for each, tree in drawings.items()

@@ -281,6 +281,7 @@ def test_comments_in_a_drawing_are_passed_over(engine, tmp_path, sandbox):
 def test_two_loops_may_name_their_variable_alike_and_nothing_else_may(engine, tmp_path, sandbox):
     words = {"to": "'+14155550123'", "body": "str(number)"}
     sends = [service(name, loop=loop("false"), **words) for name in ("one", "two")]
+    sends[1] = sends[1].replace(">results<", ">others<")
     text = document(script("first", "numbers = [1, 2]"), *sends, flows("start>first>one>two>end"))
     path = tmp_path / "drawing.bpmn"
     path.write_text(text)
@@ -311,6 +312,12 @@ def test_script_of_another_language_is_refused(engine, tmp_path):
 )
 def test_task_that_names_nothing_to_call_is_refused(engine, tmp_path, task, said):
     assert said in refusal(engine, tmp_path, document(task, flows("start>task>end")))
+
+
+def test_process_that_is_in_two_files_is_named_with_both(engine, folder):
+    (folder / "copy.bpmn").write_text(inner())
+    with pytest.raises(InvalidProcess, match=r"'inner' is in copy.bpmn and in inner.bpmn: leave"):
+        engine.read(folder, "case")
 
 
 def test_decisions_without_a_process_are_refused(engine, tmp_path):
