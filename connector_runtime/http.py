@@ -22,7 +22,6 @@ __all__ = ["Explanation", "Http", "Service", "is_loopback", "is_secure"]
 log = logging.getLogger("connector_runtime")
 
 _FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 30.0
 _MAY_BE_EMPTY = {"PUT", "PATCH", "DELETE"}
 # Of a path that urljoin would leave as it is: it is called for the others alone, as it is slow.
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
@@ -199,7 +198,6 @@ class Http:
             if pause is None:
                 longest = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
                 pause = random.uniform(longest / 2, longest)  # noqa: S311
-                pause = min(pause, _LONGEST_PAUSE_SECONDS)
             last = attempt >= self._service.max_attempts
             waited += pause
             late = ends is not None and time.monotonic() + pause >= ends

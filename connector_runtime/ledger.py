@@ -76,7 +76,7 @@ class Ledger:
     that can't be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keep_days: float = 30) -> None:
+    def __init__(self, path: str | os.PathLike[str], keep_days: float) -> None:
         self._path = Path(os.path.realpath(path))
         self._keep_seconds = keep_days * _DAY_SECONDS
         self._lock = threading.RLock()
@@ -161,7 +161,7 @@ class Ledger:
                 if before.state == "done":
                     return before
                 owner = row["owner"] if row is not None else None
-                if before.state == "free" or not self._lives(owner):
+                if not self._lives(owner):  # nobody owns what is free, or unknown
                     began = time.time() if before.state == "free" else before.began
                     self._take(key, action, input_hash, began)
                     return before

@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.server
 import logging
+import queue
 import socket
 import threading
 
@@ -205,3 +206,29 @@ def test_every_global_reaches_every_handler_and_no_secret_does(twilio, sandbox, 
 def test_the_credentials_show_in_no_repr(connection, sandbox):
     assert sandbox.auth_token not in repr(vars(connection)["_http"]._service)
     assert sandbox.auth_token not in repr(vars(vars(connection)["_http"]))
+
+
+def test_closing_closes_the_connections_that_were_kept_alive(twilio):
+    ended = queue.SimpleQueue()
+
+    def serve(listener):
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(10)
+            while not peer.recv(65536).endswith(b"\r\n\r\n"):
+                pass
+            peer.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            ended.put(peer.recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        settings = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "apiBaseUrl": url}
+        connection = twilio.connect(settings)
+        with pytest.raises(errors.NotFound):
+            connection.run("get_sms_information", {"sid": "SM" + 32 * "a"})
+        assert ended.empty()
+        connection.close()
+        assert ended.get(timeout=10) == b""
+        thread.join()

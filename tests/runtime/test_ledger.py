@@ -1,6 +1,7 @@
 """Keys: each is sent at most once, whoever asks, and whatever is killed."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -9,10 +10,12 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 
 import pytest
 
 from connector_runtime import errors, load
+from connector_runtime.connection import Connector
 from connector_runtime.ledger import Ledger
 
 INPUTS = {"to": "+14155550123", "body": "Your table is ready."}
@@ -292,6 +295,26 @@ def test_only_what_writes_takes_a_key_and_only_with_a_ledger(connect, twilio_fol
     assert sandbox.requests == []
 
 
+def test_a_write_that_nobody_can_look_up_takes_no_key_and_no_since(twilio_folder, sandbox, path):
+    blind = twilio_folder.action("send_sms")._replace(find=False)
+    connector = Connector(
+        twilio_folder.manifest,
+        {**twilio_folder.actions, "send_sms": blind},
+        twilio_folder._auth,
+        twilio_folder._settings,
+    )
+    with connector.connect(sandbox.settings, ledger=path) as connection:
+        for named in ({"key": "order-4711"}, {"since": datetime.now(timezone.utc)}):
+            with pytest.raises(errors.InvalidInput, match="nobody can tell what a lost call made"):
+                connection.run("send_sms", INPUTS, **named)
+    assert sandbox.requests == []
+
+
+def test_a_key_has_up_to_255_characters(connect, sent):
+    connect().run("send_sms", INPUTS, key=255 * "x")
+    assert len(sent()) == 1
+
+
 @pytest.mark.parametrize("key", ["", " ", 7, 256 * "x"], ids=repr)
 def test_a_key_is_text(connect, sandbox, key):
     with pytest.raises(errors.InvalidInput, match="'key' must be text"):
@@ -338,3 +361,57 @@ def test_the_connector_of_a_package_takes_keys_too(package, sandbox, path, sent)
         connection.run("send_sms", INPUTS, key="order-4711")
         connection.run("send_sms", INPUTS, key="order-4711")
     assert len(sent()) == 1
+
+
+def test_a_key_that_is_sent_again_begins_anew(connect, sandbox, sent, path):
+    changes = {"resolveSeconds": 0.5, "resendAfterSeconds": 120}
+    sandbox.fail("reset_before", method="POST")
+    with pytest.raises(errors.OutcomeUnknown):
+        connect(**changes).run("send_sms", INPUTS, key="order-4711")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE calls SET began = began - 300")
+    database.close()
+    sandbox.fail("reset_before", method="POST")
+    with pytest.raises(errors.OutcomeUnknown):
+        connect(**changes).run("send_sms", INPUTS, key="order-4711")
+    assert len(sent()) == 2
+    with pytest.raises(errors.OutcomeUnknown):  # the second one may still arrive
+        connect(**changes).run("send_sms", INPUTS, key="order-4711")
+    assert len(sent()) == 2
+
+
+def test_a_message_belongs_to_one_key(path):
+    with contextlib.closing(Ledger(path, 30)) as ledger:
+        for key in ("order-4711", "order-4712"):
+            ledger.begin(key, "send_sms", b"same", lambda seconds: False)
+        assert ledger.end("order-4711", "done", "SM" + 32 * "a")
+        assert not ledger.end("order-4712", "done", "SM" + 32 * "a")
+        assert [entry.key for entry in ledger.entries()] == ["order-4712"]
+
+
+def test_closing_ends_the_waiting_for_another_process(path):
+    with (
+        contextlib.closing(Ledger(path, 30)) as first,
+        contextlib.closing(Ledger(path, 30)) as second,
+    ):
+        first.begin("order-4711", "send_sms", b"same", lambda seconds: False)
+        with pytest.raises(errors.LedgerFailed, match="closed while another process had the key"):
+            second.begin("order-4711", "send_sms", b"same", lambda seconds: True)
+
+
+def test_the_lock_file_of_a_process_that_is_gone_is_deleted(path):
+    left = path.with_name(f"{path.name}-owner-{32 * 'a'}")
+    left.touch()
+    with contextlib.closing(Ledger(path, 30)):
+        assert not left.exists()
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_reason(tmp_path):
+    with pytest.raises(errors.InvalidConfiguration, match="No such file or directory"):
+        Ledger(tmp_path / "none" / "sends.sqlite", 30)
+
+
+def test_a_key_is_not_kept_in_memory_after_its_call(connect):
+    connection = connect()
+    connection.run("send_sms", INPUTS, key="order-4711")
+    assert connection.ledger._busy == connection.ledger._waiting == {}
