@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+import math
 import re
 import signal
 import sys
@@ -434,7 +435,7 @@ def ledger(
         with _connect(connector, config, environment, file) as connection:
             connection.settle(*settle)
         return
-    with contextlib.closing(Ledger(file)) as book:
+    with contextlib.closing(Ledger(file, math.inf)) as book:
         if release is not None:
             book.release(release)
             return

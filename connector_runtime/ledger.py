@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import InvalidConfiguration, InvalidInput, LedgerFailed
+from .errors import InvalidConfiguration, InvalidInput, LedgerFailed, OutcomeUnknown
 from .resolution import Claim
 
 log = logging.getLogger("connector_runtime")
@@ -143,8 +143,9 @@ class Ledger:
         """Take a key, and return what it was before; 'free' when it is new.
 
         Afterwards it is 'begun' by this process, committed to disk, unless it is 'done'. Wait for
-        another process that carries it out. Raise InvalidInput for a key of another call, and
-        LedgerFailed when it can't be written; nothing must be sent then.
+        another process that carries it out. Raise InvalidInput for a key of another call,
+        OutcomeUnknown when the waiting is ended before that process has, and LedgerFailed when it
+        can't be written; nothing must be sent then.
         """
         pause = _POLL_SECONDS
         while True:
@@ -166,7 +167,11 @@ class Ledger:
                     self._take(key, action, input_hash, began)
                     return before
             if wait(pause):
-                raise LedgerFailed("the connection was closed while another process had the key.")
+                raise OutcomeUnknown(
+                    f"{action} is under way in another process with this key, and this connection "
+                    "was closed before that process had ended.",
+                    hint="Ask again with the same key.",
+                )
             pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
     def again(self, key: str) -> None:
