@@ -8,64 +8,81 @@ for what the first attempt made, and never sends a second one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from connector_engines.bpmn import UnexpectedFault
-from connector_runtime import Connection, Connector
+from connector_runtime import Connector
 from connector_runtime.errors import ConnectorError, OutcomeUnknown
 
+from .claims import call_id, claim, owner
 from .workflow import CALL, HEARTBEAT_SECONDS, MOST_BYTES, TooLarge, size_of
 
 log = logging.getLogger("connector_engines.temporal")
 
 _BEAT_SECONDS = HEARTBEAT_SECONDS / 4
-_MOST_KEPT = 1000  # ended calls whose outcome this worker still knows
+_MOST_KEPT = 10_000  # ended sends whose outcome this worker still knows
 _MISSING_SECONDS = 30
 
-# Tells whether another case than this one has made what has this identifier.
-Taken = Callable[[str, str], bool]
+_RESEND = "resendAfterSeconds"
 
 
 class Calls:
-    """The calls that this worker makes.
-
-    `resend_after` has each connector's `resendAfterSeconds`, for the rules of the case. `taken`,
-    where the cluster keeps what each case has made, tells of other cases.
-    """
+    """The calls that this worker makes, by the connections with these settings."""
 
     def __init__(
         self,
+        client: Client,
         connectors: Mapping[str, Connector],
-        connections: Mapping[str, Connection],
-        resend_after: Mapping[str, float | None],
+        settings: Mapping[str, Mapping[str, Any]],
         threads: int,
-        storage: bool,
-        taken: Taken | None = None,
     ) -> None:
-        self.connectors = connectors
-        self.connections = connections
-        self.resend_after = resend_after
-        self.storage = storage
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
-        self.taken = taken
+        self.client = client
+        self.connectors = dict(connectors)
+        self.resend_after = {name: each.get(_RESEND) for name, each in settings.items()}
+        self.storage = client.data_converter.external_storage is not None
+        with contextlib.ExitStack() as undo:
+            # Leave to send again what a look-up does not find is the case's to give, for one
+            # attempt. So it is kept apart.
+            self.connections = {
+                name: undo.enter_context(
+                    connector.connect({k: v for k, v in settings[name].items() if k != _RESEND})
+                )
+                for name, connector in self.connectors.items()
+            }
+            self.resending = {
+                name: undo.enter_context(self.connectors[name].connect(settings[name]))
+                for name, seconds in self.resend_after.items()
+                if seconds is not None
+            }
+            self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
+            undo.callback(self.pool.shutdown)
+            self._closing = undo.pop_all()
         # Under way, or ended: where Temporal gives a call to this worker again, its own knows best.
         self.known: OrderedDict[tuple[str, str, str], Future[dict[str, Any]]] = OrderedDict()
+
+    def close(self) -> None:
+        """Wait for the calls that are under way, then let go of the connections."""
+        self._closing.close()
 
     @activity.defn(name=CALL)
     async def call(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return `output`, `error` (as `ConnectorError.to_dict`), or why it is `missing` here."""
         info = activity.info()
-        key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        case = info.workflow_id or ""
+        key = (case, info.workflow_run_id or "", info.activity_id)
+        call = call_id(case, request.get("task", info.activity_id))
         future = self.known.get(key)
         if future is None:
             why = self._missing(request)
@@ -75,19 +92,28 @@ class Calls:
                 # It may have begun at another worker: the server remembers since when.
                 pause = timedelta(seconds=_MISSING_SECONDS)
                 raise ApplicationError(why, type="MISSING", next_retry_delay=pause)
+            first = info.attempt == 1
             since = request["since"] and datetime.fromtimestamp(request["since"], timezone.utc)
-            if since is None and info.attempt > 1:
+            if since is None and not first:
                 since = info.scheduled_time
-            future = self.pool.submit(self._run, request, since, info.workflow_id or "")
+            # The first attempt may have sent it again a moment ago: the others only look.
+            resend = first and request.get("resend", False)
+            loop = asyncio.get_running_loop()
+            future = self.pool.submit(self._run, request, since, resend, call, loop)
             self.known[key] = future
             self._forget()
         beating = asyncio.create_task(_beat())
         try:
             # A thread goes on when its activity is cancelled: what it has sent is sent.
-            return await asyncio.shield(asyncio.wrap_future(future))
+            result = await asyncio.shield(asyncio.wrap_future(future))
+            return await self._claimed(request, result, call)
         finally:
+            # What failed to be asked is asked anew, and lists are not kept. But what was sent is:
+            # its connection has given it away, and would not find it again.
+            if future.done() and (future.exception() is not None or self._is_read(request)):
+                self.known.pop(key, None)
             beating.cancel()
-            with suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError):
                 await beating
 
     def _missing(self, request: dict[str, Any]) -> str | None:
@@ -102,21 +128,34 @@ class Calls:
             return f"this worker has {name} {connector.version}, the case needs {needed}"
         return None
 
-    def _run(self, request: dict[str, Any], since: datetime | None, case: str) -> dict[str, Any]:
+    def _is_read(self, request: dict[str, Any]) -> bool:
+        name, _, action = request["operator"].partition("/")
+        return self.connectors[name].action(action).repeatable
+
+    def _run(
+        self,
+        request: dict[str, Any],
+        since: datetime | None,
+        resend: bool,
+        call: str,
+        loop: asyncio.AbstractEventLoop,
+    ) -> dict[str, Any]:
         name, _, action_name = request["operator"].partition("/")
-        connector, connection = self.connectors[name], self.connections[name]
-        action = connector.action(action_name)
-        own = set(request["made"])
+        connector = self.connectors[name]
+        connections = self.resending if resend and name in self.resending else self.connections
+        connection, action = connections[name], connector.action(action_name)
 
         def taken(identifier: str) -> bool:
-            elsewhere = self.taken is not None and self.taken(identifier, case)
-            return identifier in own or elsewhere
+            asking = owner(self.client, name, identifier)
+            return asyncio.run_coroutine_threadsafe(asking, loop).result() not in (None, call)
 
         try:
             if action.repeatable:
                 output = connection.run(action.name, request["inputs"])
             else:
                 output = connection.run(action.name, request["inputs"], since=since, taken=taken)
+        except RPCError:
+            raise  # nobody knows whose it is: the next attempt looks again
         except ConnectorError as error:
             return self._refused(name, _in_doubt(error, since, action))
         except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
@@ -125,13 +164,21 @@ class Calls:
         size = 0 if self.storage else size_of(output)
         if size > MOST_BYTES:
             return self._refused(name, TooLarge(f"the output of {action.name}", size))
-        if action.repeatable or action.identifier is None:
-            return {"output": output}
-        return {
-            "output": output,
-            "identifier": output[action.identifier],
-            "recorded": self.taken is not None,
-        }
+        return {"output": output}
+
+    async def _claimed(
+        self, request: dict[str, Any], result: dict[str, Any], call: str
+    ) -> dict[str, Any]:
+        """Claim what a call has made, so that no other one adopts it."""
+        name, _, action_name = request["operator"].partition("/")
+        action = self.connectors[name].action(action_name)
+        if "output" not in result or action.repeatable or action.identifier is None:
+            return result
+        made = result["output"][action.identifier]
+        if await claim(self.client, activity.info().task_queue, name, made, call):
+            return result
+        what = f"{action.name} may have been carried out: what was found belongs to another call."
+        return self._refused(name, OutcomeUnknown(what))
 
     def _refused(self, name: str, error: ConnectorError) -> dict[str, Any]:
         return {"error": error.to_dict(), "resend_after_seconds": self.resend_after[name]}

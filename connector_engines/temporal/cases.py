@@ -23,6 +23,7 @@ from connector_engines.bpmn import CaseStopped, InvalidProcess
 from connector_runtime import Connector
 from connector_runtime.errors import InvalidInput
 
+from .claims import call_id, claim
 from .client import refusals
 from .workflow import MOST_BYTES, CaseWorkflow, TooLarge, pack, size_of
 
@@ -177,6 +178,12 @@ class CaseHandle:
         if problems:
             listed = "; ".join(problems)
             raise InvalidInput(f"output of {action.name}: {listed}.", problems=problems)
+        if not action.repeatable and action.identifier is not None:
+            made, call = str(output[action.identifier]), call_id(self.id, found["task"])
+            with refusals():
+                free = await claim(self._cases.client, found["queue"], connector, made, call)
+            if not free:
+                raise InvalidInput(f"output of {action.name}: {made} belongs to another call.")
         await self._update(CaseWorkflow.settle, dict(output), found["task"])
 
     async def retry(self, name: str | None = None) -> None:

@@ -16,6 +16,7 @@ from connector_runtime import Connector
 from connector_runtime.errors import InvalidConfiguration
 
 from .activities import Calls
+from .claims import Made
 from .client import refusals
 from .workflow import HEARTBEAT_SECONDS, CaseWorkflow
 
@@ -47,20 +48,14 @@ class Worker:
                 "a worker needs the environment variable PYTHONHASHSEED=0, set before Python "
                 "starts: another worker that takes a case over must meet the same order in a set."
             )
+        given = {name: (settings or {}).get(name, {}) for name in connectors}
+        self.calls = Calls(client, connectors, given, threads)
         with contextlib.ExitStack() as undo:
-            given = {name: (settings or {}).get(name, {}) for name in connectors}
-            connections = {
-                name: undo.enter_context(connector.connect(given[name]))
-                for name, connector in connectors.items()
-            }
-            resend = {name: each.get("resendAfterSeconds") for name, each in given.items()}
-            storage = client.data_converter.external_storage is not None
-            self.calls = Calls(dict(connectors), connections, resend, threads, storage)
-            undo.callback(self.calls.pool.shutdown)
+            undo.callback(self.calls.close)
             self._worker = temporalio.worker.Worker(
                 client,
                 task_queue=task_queue,
-                workflows=[CaseWorkflow],
+                workflows=[CaseWorkflow, Made],
                 activities=[self.calls.call],
                 max_concurrent_activities=threads,
                 max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS / 5),

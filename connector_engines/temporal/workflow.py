@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from connector_engines import bpmn
@@ -32,8 +32,6 @@ HEARTBEAT_SECONDS = 10.0
 CALL_TIMEOUT = timedelta(hours=24)
 # The server takes 2,000 activities of a workflow at once, and 4 MB in one message.
 MOST_CALLS = 200
-# The identifiers of what a case has made, so that a look-up in another case leaves them alone.
-MADE = SearchAttributeKey.for_keyword_list("ConnectorMade")
 # The server refuses a larger value for ever; a little room is for its wrapping.
 MOST_BYTES = 2 * 1024 * 1024 - 16 * 1024
 _FIRST_PAUSE_SECONDS = 1.0  # for a worker that has the connector
@@ -113,7 +111,6 @@ class CaseWorkflow:
         self.storage: bool = begin["storage"]
         # Calls that no worker could make so far: when to try again, how often it was tried, why.
         self.held: dict[str, tuple[float, int, str]] = begin.get("held", {})
-        self.made: list[str] = begin.get("made", [])
         self.underway: dict[str, workflow.ActivityHandle[dict[str, Any]]] = {}
         self.woken = False
         self.alarm: tuple[float, asyncio.Task[None]] | None = None
@@ -165,11 +162,12 @@ class CaseWorkflow:
         handle = workflow.start_activity(
             CALL,
             {
+                "task": task,
                 "operator": request.operator,
                 "inputs": request.inputs,
                 "version": self.needs.get(connector),
                 "since": request.since,
-                "made": self.made,
+                "resend": request.resend,
             },
             result_type=dict[str, Any],
             start_to_close_timeout=CALL_TIMEOUT,
@@ -196,15 +194,10 @@ class CaseWorkflow:
             self._hold(task, result["missing"], now)
             return
         self.held.pop(task, None)
-        self.case.resend_after_seconds = result.get("resend_after_seconds")
         if "error" in result:
+            self.case.resend_after_seconds = result["resend_after_seconds"]
             self.case.end(task, Reported(result["error"]), now)
             return
-        identifier = result.get("identifier")
-        if identifier is not None:
-            self.made.append(identifier)
-            if result["recorded"]:
-                workflow.upsert_search_attributes([MADE.value_set(self.made)])
         self.case.end(task, result["output"], now)
 
     def _hold(self, task: str, why: str, now: float) -> None:
@@ -239,7 +232,7 @@ class CaseWorkflow:
 
     def _continue(self) -> None:
         """Go on in a new history, with all that is under way."""
-        begin = {"needs": self.needs, "storage": self.storage, "held": self.held, "made": self.made}
+        begin = {"needs": self.needs, "storage": self.storage, "held": self.held}
         parts = pack(json.dumps(bpmn.case_parts(self.case)))
         if len(parts) > MOST_BYTES and not self.storage:
             self.case.stop(TooLarge("the case", len(parts)))
@@ -280,12 +273,12 @@ class CaseWorkflow:
 
     @workflow.query
     def to_settle(self, output: dict[str, Any], name: str | None) -> dict[str, str]:
-        """Return `task` and `operator`, or `problem`."""
+        """Return `task`, `operator` and `queue`, or `problem`."""
         try:
             task, operator = self.case.to_settle(output, name)
         except InvalidInput as error:
             return {"problem": str(error)}
-        return {"task": task, "operator": operator}
+        return {"task": task, "operator": operator, "queue": workflow.info().task_queue}
 
     @workflow.update
     def settle(self, output: dict[str, Any], name: str) -> None:

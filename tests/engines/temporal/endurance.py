@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import collections
+import json
 import os
 import random
 import subprocess
@@ -118,7 +119,7 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
                     workers.kill(chance)
                 workers.revive()
             reviving = asyncio.create_task(workers.keep())
-            outcomes = [await finished(case) for case in started]
+            ended = [await finished(case) for case in started]
             reviving.cancel()
             for case in started:
                 history = await case.workflow.fetch_history()
@@ -129,7 +130,10 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
                 process.wait()
             server.kill()
         bodies = collections.Counter(message["body"] for message in sandbox.messages)
-        outcomes = collections.Counter(outcomes)
+        for number, found in enumerate(ended):
+            if found["outcome"] != "delivered":
+                print(f"case-{number}: {json.dumps(found)}", flush=True)
+        outcomes = collections.Counter(found["outcome"] for found in ended)
         assert max(bodies.values()) == 1, "a message was sent twice"
         assert outcomes["delivered"] == len(bodies), (outcomes, len(bodies))
         assert outcomes["delivered"] + outcomes["may have been sent"] == count, outcomes
@@ -140,7 +144,7 @@ async def finished(case):
     """Wait until a case is finished, over a server that comes and goes."""
     while True:
         try:
-            return (await case.result())["outcome"]
+            return await case.result()
         except (RPCError, InvalidConfiguration):
             await asyncio.sleep(1)  # the server is being started
 
