@@ -271,7 +271,7 @@ class Case:
 
     @property
     def scripts_run(self) -> int:
-        """Return how many scripts have run since the case was read: each may change any data."""
+        """Return how often data may have been changed in place since the case was read."""
         return self._scripts.count
 
     def take_events(self) -> list[Event]:

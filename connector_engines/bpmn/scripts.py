@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,7 +54,8 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
 class Scripts(PythonScriptEngine):  # type: ignore[misc]
     """Evaluates the expressions of a case with a few built-in functions, and no import.
 
-    `wanted` collects the service tasks that ask for their call; `count` is how many scripts ran.
+    `wanted` collects the service tasks that ask for their call. `count` is how many scripts ran, or
+    expressions that can change data in place.
     """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
@@ -61,10 +64,36 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
         self.count = 0
+        self._others = frozenset(names)
+
+    def evaluate(self, task: Any, expression: str, external_context: Any = None) -> Any:
+        self.count += _may_change(expression, self._others)
+        return super().evaluate(task, expression, external_context)
 
     def execute(self, task: Any, script: str, external_context: Any = None) -> Any:
         self.count += 1
         return super().execute(task, script, external_context)
+
+
+@lru_cache(maxsize=10_000)
+def _may_change(expression: str, others: frozenset[str]) -> bool:
+    """Tell whether an expression could change data: by a method, or by one of these functions."""
+    try:
+        nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError):
+        return False  # it can't be evaluated
+    modules = [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in _MODULES
+    ]
+    return any(
+        (isinstance(node, ast.Attribute) and node.value not in modules)
+        or (isinstance(node, ast.Name) and node.id in others)
+        for node in nodes
+    )
 
 
 def inputs(task: Any) -> dict[str, Any]:

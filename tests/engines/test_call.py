@@ -86,3 +86,20 @@ def test_harmless_call_is_made_again_as_if_it_had_not_begun():
     call.begin(10.0)
     call.lose(harmless=True)
     assert (call.state, call.since) == (State.WANTED, None)
+
+
+def test_failed_attempt_leaves_an_earlier_one_in_doubt():
+    call = Call()
+    call.begin(10.0)
+    call.lose(harmless=False)
+    call.begin(20.0)
+    call.fail({"code": "THROTTLED"})
+    assert call.since == 10.0
+
+
+def test_retry_begins_anew():
+    call = Call(inputs={"to": "somebody"}, resends=1, due=5.0)
+    call.begin(10.0)
+    call.fail({"code": "REFUSED"})
+    call.retry()
+    assert call == Call()

@@ -1166,3 +1166,25 @@ def test_command_names_the_file_whose_settings_of_a_connector_are_none(
         f"configuration file '{path}', environment 'test': 'twilio' must be a mapping of its "
         "settings.\n"
     )
+
+
+def test_result_of_a_loop_that_an_expression_changes_in_place_is_kept(opened, bpmn):
+    change = "str(number if number != 34 else results[0].update(seen=34))"
+    path = bpmn(
+        service(to="'+14155550123'", body=change, loop=loop("true")), flows("start>send>end")
+    )
+    ended = []
+
+    def watch(case, element, name, what):
+        ended.extend([element] if (element, what) == ("send", "done") else [])
+        if len(ended) == 38:
+            raise Stop
+
+    with opened(watch=watch) as engine:
+        case = engine.start(path, {"numbers": list(range(40))})
+        with pytest.raises(Stop):
+            case.run()
+    with opened() as engine:
+        (case,) = engine.resume()
+        case.run()
+        assert [each.get("seen") for each in case.data["results"]] == [34, *[None] * 39]
