@@ -1,6 +1,10 @@
 """A worker that is killed in the middle of a send: another one finds what became of it."""
 
+import asyncio
+import os
+
 from tests.engines.temporal import cluster
+from tests.engines.temporal.endurance import kill_all_along
 
 CUSTOMER = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.05}
 
@@ -22,3 +26,10 @@ def test_worker_killed_in_the_middle_of_a_send_leads_to_adoption(
     data = on_cluster(run, queue=name)
     assert data["outcome"] == "delivered"
     assert [data["sms"]["sid"]] == [message["sid"] for message in sandbox.messages]
+
+
+def test_kills_of_workers_and_of_the_server_send_no_text_twice(program, tmp_path):
+    """What `make soak` does with 200 cases; every history is replayed in it, too."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    print("seed", seed)
+    asyncio.run(kill_all_along(tmp_path, 6, kills=3, server_kills=1, seed=seed))

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import os
+from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from connector_engines.temporal import Cases, connect
-from connector_engines.temporal.workflow import CaseWorkflow
+from connector_engines.temporal.workflow import NAME, CaseWorkflow
 from tests.engines.conformance import table
 from tests.engines.temporal import cluster
 from twilio_sandbox import Sandbox
@@ -155,3 +157,39 @@ def test_kept_histories_name_no_machine_and_no_setting():
         assert "@" not in text
         assert "auth" + "Token" not in text
         assert str(cluster.ROOT) not in text
+
+
+@workflow.defn(name=NAME, sandboxed=False)
+class WithPatch(CaseWorkflow):
+    """The rules of a later version, whose new cases wait a second before they begin."""
+
+    @workflow.init
+    def __init__(self, process: bytes, begin: Any, parts: bytes | None = None) -> None:
+        super().__init__(process, begin, parts)
+
+    @workflow.run
+    async def run(self, process: bytes, begin: Any, parts: bytes | None = None) -> Any:
+        if workflow.patched("wait-first"):
+            await workflow.sleep(1)
+        return await CaseWorkflow.run(self, process, begin, parts)
+
+
+@workflow.defn(name=NAME, sandboxed=False)
+class WithoutPatch(WithPatch):
+    """The same change, not marked."""
+
+    @workflow.init
+    def __init__(self, process: bytes, begin: Any, parts: bytes | None = None) -> None:
+        super().__init__(process, begin, parts)
+
+    @workflow.run
+    async def run(self, process: bytes, begin: Any, parts: bytes | None = None) -> Any:
+        await workflow.sleep(1)
+        return await CaseWorkflow.run(self, process, begin, parts)
+
+
+def test_old_history_replays_with_a_change_that_is_marked_and_not_with_one_that_is_not():
+    history = WorkflowHistory.from_json("send", (HISTORIES / "send.json").read_text("utf-8"))
+    asyncio.run(Replayer(workflows=[WithPatch]).replay_workflow(history))
+    with pytest.raises(workflow.NondeterminismError):
+        asyncio.run(Replayer(workflows=[WithoutPatch]).replay_workflow(history))
