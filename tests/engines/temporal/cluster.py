@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,9 +26,13 @@ def program():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that no connection going out is given, so that a server can come back to it."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -52,18 +58,21 @@ class Server:
         self.process.wait()
 
     def start(self):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(self.command, **quiet)
-        asyncio.run(self._answers())
+        with tempfile.TemporaryFile("w+") as said:
+            streams = {"stdout": subprocess.DEVNULL, "stderr": said}
+            self.process = subprocess.Popen(self.command, **streams)
+            asyncio.run(self._answers(said))
 
     def kill(self):
         self.process.kill()
         self.process.wait()
 
-    async def _answers(self):
+    async def _answers(self, said):
         ends = time.monotonic() + 30
         while True:
-            assert self.process.poll() is None, "the server has ended"
+            if self.process.poll() is not None:
+                said.seek(0)
+                raise AssertionError(f"the server has ended: {said.read()}")
             try:
                 await connect(self.address)
             except InvalidConfiguration:
