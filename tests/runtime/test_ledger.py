@@ -66,6 +66,8 @@ def test_a_key_belongs_to_one_input(connect, sent):
     with pytest.raises(errors.InvalidInput, match="used before for another call"):
         connection.run("send_sms", {**INPUTS, "body": "Something else."}, key="order-4711")
     assert len(sent()) == 1
+    connection.run("send_sms", INPUTS, key="order-4712")
+    assert len(sent()) == 2
 
 
 def test_what_was_refused_or_never_left_may_be_tried_again(connect, sandbox, sent, path):
@@ -338,6 +340,34 @@ def test_a_child_process_does_not_use_its_parents_ledger(connect, sandbox, sent)
     assert os.waitstatus_to_exitcode(status) == 0
     connection.run("send_sms", INPUTS, key="order-2")
     assert len(sent()) == 2
+
+
+def test_a_child_process_that_is_killed_while_it_sends_leaves_a_key_that_is_found(
+    connect, sandbox, sent
+):
+    connection = connect(timeoutSeconds=60)
+    sandbox.fail("withhold", method="POST")
+    child = os.fork()
+    if child == 0:
+        try:
+            connection.run("send_sms", INPUTS, key="order-1")
+        finally:
+            os._exit(1)
+    while not sandbox.messages:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    sms = connection.run("send_sms", INPUTS, key="order-1")
+    assert sms["sid"] == sandbox.messages[0]["sid"]
+    assert len(sent()) == 1
+
+
+def test_a_key_is_on_the_disk_before_its_request_leaves(path):
+    with contextlib.closing(Ledger(path, 30)) as ledger:
+        ledger.begin("order-4711", "send_sms", b"same", lambda seconds: False)
+        (synchronous,) = ledger._database.execute("PRAGMA synchronous").fetchone()
+        assert synchronous == 2  # FULL: a commit survives a power cut
+        assert not ledger._database.in_transaction
 
 
 def test_a_closed_ledger_leaves_no_file_of_its_owner(path):
