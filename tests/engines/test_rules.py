@@ -56,4 +56,4 @@ def test_harmless_call_that_the_process_has_left_is_not_made_again(rules):
     case.begin(name, 0.0)
     case.advance(5.0)
     case.lose(lambda operator: True)
-    assert case.status == "finished"
+    assert case.is_over
