@@ -114,7 +114,9 @@ def _licences(metadata: importlib.metadata.PackageMetadata) -> list[License]:
         if line.startswith("License :: OSI Approved :: ")
     ]
     text = metadata["License"].strip() if "License" in metadata else ""
-    if not named and text and "\n" not in text:
+    # A classifier such as "BSD License" stands for several licences; the text then says which.
+    exact = all(name in _SPDX for name in named)
+    if text and "\n" not in text and not (named and exact):
         named = [text]
     known = [_SPDX.get(name, name) for name in named]
     return [LicenseFactory().make_from_string(name) for name in sorted(known)]
