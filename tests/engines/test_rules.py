@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from connector_engines import bpmn
-from connector_runtime.errors import Throttled, Unavailable
+from connector_runtime.errors import Refused, Throttled, Unavailable
 from tests.engines.drawing import boundary, flows, service
 
 LOOK = service("look", "twilio/get_sms_information", "found", sid="'SM' + 'a' * 32")
@@ -57,3 +57,20 @@ def test_harmless_call_that_the_process_has_left_is_not_made_again(rules):
     case.advance(5.0)
     case.lose(lambda operator: True)
     assert case.is_over
+
+
+def test_call_in_doubt_whose_look_up_did_not_leave_stays_in_doubt(rules):
+    case, name = rules(service(), flows("start>send>end"))
+    case.begin(name, 10.0)
+    case.lose(lambda operator: False)
+    case.begin(name, 20.0)
+    case.end(name, Unavailable("no connection"), 20.0)
+    assert case.status == "interrupted"
+
+
+def test_refused_call_is_not_sent_again_though_unknown_ones_are(rules):
+    case, name = rules(service(), flows("start>send>end"))
+    case.resend_after_seconds = 120.0
+    case.begin(name, 10.0)
+    case.end(name, Refused("no"), 10.0)
+    assert (case.status, case.due()) == ("failed", None)
