@@ -250,7 +250,21 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
             return sock
 
         def _tunnel(self) -> None:
-            super()._tunnel()
+            # Python 3.10 leaves the proxy's answer open, and with it the socket of a refusal.
+            answers: list[_HTTPResponse] = []
+
+            class Answer(_HTTPResponse):
+                def __init__(self, *args: Any, **kwargs: Any) -> None:
+                    super().__init__(*args, **kwargs)
+                    answers.append(self)
+
+            self.response_class = Answer
+            try:
+                super()._tunnel()
+            finally:
+                del self.response_class
+                for opened in answers:
+                    opened.close()
             _current.exchange.remaining()  # shut down, the proxy's answer may look whole
 
         def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
