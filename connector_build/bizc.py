@@ -425,7 +425,7 @@ def xsd_faults(text: str, outermost: str) -> Iterator[str]:
             fields = list(children[0][0])
             names = [field.get("name") for field in fields]
             for name in sorted({str(n) for n in names if names.count(n) > 1}):
-                yield f"{place}.{name}: it stands twice"
+                yield f"{place}.{name}: it is declared twice"
             for field in fields:
                 yield from faults(field, f"{place}.{field.get('name')}")
 

@@ -21,7 +21,7 @@ _SECRET_NAME = re.compile(
     r"(?i:token|secret|passw|passphrase|passcode|credential|bearer|jwt|pwd|key$)"
     r"|(?i:(?<![a-z])(?:pin|pass)(?![a-z]))|(?<=[a-z0-9])(?:Pin|Pass)(?![a-z])"
 )
-# The group, where there is one, is what has many different letters if it was ever given out.
+# The group, where there is one, is what has many different letters if the value is a real one.
 _START, _END = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 _CREDENTIALS = {
     "an identifier with 32 hexadecimal digits": re.compile(

@@ -384,7 +384,7 @@ SEQUENCE = "<xs:complexType><xs:sequence>{}</xs:sequence></xs:complexType>"
             f'<xs:element name="inputs">{SEQUENCE}</xs:element>'.format(
                 2 * '<xs:element name="a" type="xs:string"/>'
             ),
-            "inputs.a: it stands twice",
+            "inputs.a: it is declared twice",
         ),
     ],
     ids=["not-well-formed", "outermost", "empty", "no-element", "type", "twice"],
