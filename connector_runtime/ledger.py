@@ -162,7 +162,9 @@ class Ledger:
                 if before.state == "done":
                     return before
                 owner = row["owner"] if row is not None else None
-                if not self._lives(owner):  # nobody owns what is free, or unknown
+                # Begun by this process, whose threads `alone` keeps apart: its end could not be
+                # written. Nobody owns what is free, or unknown.
+                if owner == self._owner or not self._lives(owner):
                     began = time.time() if before.state == "free" else before.began
                     self._take(key, action, input_hash, began)
                     return before

@@ -419,6 +419,14 @@ def test_a_message_belongs_to_one_key(path):
         assert [entry.key for entry in ledger.entries()] == ["order-4712"]
 
 
+def test_a_key_whose_end_could_not_be_written_is_looked_up_by_the_same_process(path):
+    with contextlib.closing(Ledger(path, 30)) as ledger:
+        ledger.begin("order-4711", "send_sms", b"same", lambda seconds: True)
+        before = ledger.begin("order-4711", "send_sms", b"same", lambda seconds: True)
+        assert before.state == "begun"
+        assert ledger.entry("order-4711").began == before.began
+
+
 def test_closing_ends_the_waiting_for_another_process(path):
     with (
         contextlib.closing(Ledger(path, 30)) as first,

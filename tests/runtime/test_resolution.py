@@ -292,3 +292,10 @@ def test_a_look_up_that_the_service_refuses_is_not_tried_again(connect, sandbox)
     with pytest.raises(errors.OutcomeUnknown):
         connect(resolveSeconds=3).run("send_sms", INPUTS)
     assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
+
+
+def test_what_is_not_found_says_how_to_find_out(connect):
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        connect(resolveSeconds=0.1).run("send_sms", INPUTS, since=now())
+    assert caught.value.hint
+    assert str(caught.value).endswith(caught.value.hint)
