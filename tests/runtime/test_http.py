@@ -232,3 +232,9 @@ def test_closing_closes_the_connections_that_were_kept_alive(twilio):
         connection.close()
         assert ended.get(timeout=10) == b""
         thread.join()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_request_that_may_have_a_body_states_that_it_has_none(connection, method):
+    request = connection._http.prepare(method, "/2010-04-01/Accounts")
+    assert (request.body, request.headers["Content-Length"]) == (b"", "0")

@@ -365,6 +365,8 @@ def test_a_child_process_that_is_killed_while_it_sends_leaves_a_key_that_is_foun
 def test_a_key_is_on_the_disk_before_its_request_leaves(path):
     with contextlib.closing(Ledger(path, 30)) as ledger:
         ledger.begin("order-4711", "send_sms", b"same", lambda seconds: False)
+        ledger.end("order-4711", "unknown")
+        ledger.begin("order-4712", "send_sms", b"same", lambda seconds: False)
         (synchronous,) = ledger._database.execute("PRAGMA synchronous").fetchone()
         assert synchronous == 2  # FULL: a commit survives a power cut
         assert not ledger._database.in_transaction
@@ -436,6 +438,19 @@ def test_closing_ends_the_waiting_for_another_process(path):
         # Not "nothing was sent": the other process may have sent it.
         with pytest.raises(errors.OutcomeUnknown, match="under way in another process"):
             second.begin("order-4711", "send_sms", b"same", lambda seconds: True)
+
+
+def test_what_another_process_is_carrying_out_is_not_released(path):
+    with (
+        contextlib.closing(Ledger(path, 30)) as first,
+        contextlib.closing(Ledger(path, 30)) as second,
+    ):
+        first.begin("order-4711", "send_sms", b"same", lambda seconds: False)
+        with pytest.raises(errors.InvalidInput, match="under way in another process"):
+            second.release("order-4711")
+        first.end("order-4711", "unknown")
+        second.release("order-4711")
+        assert second.entry("order-4711").state == "free"
 
 
 def test_the_lock_file_of_a_process_that_is_gone_is_deleted(path):
