@@ -206,3 +206,23 @@ def test_rules_without_words_of_their_own_are_named():
         "'c' breaks the rule 'maxItems': 0",
         "'d' must be text or null",
     ]
+
+
+CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {}, "b": {}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        ({**CLOSED, "required": ["a", "b"]}, {"a": 1, "b": 2}),
+        ({**CLOSED, "required": ["a", "b"]}, {"a": 1}),
+        ({**CLOSED, "required": ["a", "b"]}, {"a": 1, "c": 2}),
+        ({**CLOSED, "required": ["a"]}, {"a": 1}),
+        ({**CLOSED, "required": ["a"]}, {"b": 1}),
+        ({**CLOSED, "required": ["a", "b"], "additionalProperties": True}, {"x": 1, "y": 2}),
+        ({**CLOSED, "required": ["a", "b"], "minProperties": 3}, {"a": 1, "b": 2}),
+        ({"const": {**CLOSED, "required": ["a", "b"]}}, {**CLOSED, "required": ["a", "b"]}),
+    ],
+)
+def test_the_quick_verdict_is_the_references(document, value):
+    assert fast_engine(document).accepts(value) == reference_engine(document).accepts(value)
