@@ -129,3 +129,34 @@ def test_it_takes_no_input(connection, sandbox):
 def test_only_a_list_can_be_streamed(connection):
     with pytest.raises(errors.InvalidInput, match="no list to stream"):
         connection.stream("send_sms", {})
+
+
+@pytest.fixture
+def convert(twilio):
+    """The handler's own conversion of a page, and the names of the document's fields."""
+    action = twilio.action("get_all_sms")
+    fields = action.output_schema["properties"]["messages"]["items"]["required"]
+    return lambda page: action.handler.to_outputs(None, page), fields
+
+
+def made_up(fields, missing=None, **changes):
+    others = ("direction", "messaging_service_sid", "num_media", "num_segments", "subresource_uris")
+    message = {name: name for name in (*fields, *others)} | {"price": None} | changes
+    message.pop(missing, None)
+    return message
+
+
+@pytest.mark.parametrize("missing", ["error_message", "direction", "subresource_uris"])
+def test_one_field_more_and_one_fewer_changes_nothing(convert, missing):
+    to_outputs, fields = convert
+    (output,) = to_outputs([made_up(fields, missing, a_new_field=7)])
+    assert set(output) == set(fields)
+    assert output["error_message"] == (None if missing == "error_message" else "error_message")
+
+
+def test_each_message_of_a_page_is_looked_at_by_itself(convert):
+    to_outputs, fields = convert
+    priced = made_up(fields, price="-0.00750", error_code=30003)
+    outputs = to_outputs([made_up(fields), made_up(fields, "uri", new=7), {}, priced])
+    assert [set(output) for output in outputs] == 4 * [set(fields)]
+    assert (outputs[3]["price"], outputs[3]["error_code"]) == (-0.0075, "30003")
