@@ -41,7 +41,10 @@ def fast_engine(document: dict[str, Any]) -> Engine:
 
     # Its own retriever fetches http and reads files.
     validator = jsonschema_rs.Draft202012Validator(document, retriever=_no_retriever)
-    quick = jsonschema_rs.Draft202012Validator(_counted(document), retriever=_no_retriever)
+    counted = _counted(document)
+    quick = validator
+    if counted != document:  # to compile a schema twice is work at each load
+        quick = jsonschema_rs.Draft202012Validator(counted, retriever=_no_retriever)
 
     def accepts(value: Any) -> bool:
         try:
