@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,11 @@ def _check(name: str, connector: Connector, settings: Mapping[str, Any] | None) 
             findings = connection.check()
     except ConnectorError as error:
         log.warning("%s set-up: it can't be checked: %s", name, error)
+        return
+    except Exception as fault:  # noqa: BLE001 - a connector's code may raise anything
+        # Not its text, which may hold a number or a secret.
+        places = "".join(traceback.format_tb(fault.__traceback__))
+        log.error("%s set-up: unexpected fault\n%s%s", name, places, type(fault).__name__)
         return
     for finding in findings:
         if finding.verdict != "holds":

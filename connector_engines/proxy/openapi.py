@@ -26,7 +26,7 @@ _REFUSALS = {
     "413": "The request is larger than the proxy takes.",
     "415": "The body is not declared as application/json, or it is compressed.",
     "500": "An unexpected fault before a command began; the proxy's log has it.",
-    "503": "Too much is under way, or the proxy is stopping. Nothing was done.",
+    "503": "Too much is under way, or the proxy is stopping. This request began nothing.",
 }
 
 

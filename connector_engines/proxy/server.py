@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import socket
+import struct
 import threading
 import time
 import traceback
@@ -60,9 +61,11 @@ _BACKLOG = 128  # connections that the system accepts and that wait for a place
 _SPARE = 32  # connections above the limit, which are answered with 503
 _MOST_KEPT_BYTES = 256 * 1024  # of a request, once the engine's own fields are passed over
 _PROGRESS_BYTES = 64 * 1024  # that a caller must read of an answer in `request_seconds`
+_SENT_AHEAD_BYTES = 256 * 1024  # of an answer, which the system keeps for its caller
 _WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
 _PIECE_BYTES = 64 * 1024  # of a request, which are looked through without a pause
+_MOST_LARGE = 4  # requests of more than `_MOST_KEPT_BYTES` that are read at once
 _ACCEPT_AGAIN_SECONDS = 0.1
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -203,6 +206,7 @@ class Proxy:
         loop = self._loop = asyncio.get_running_loop()
         self._open.clear()
         places = asyncio.Semaphore(self._most_connections + _SPARE)
+        self._large = asyncio.Semaphore(_MOST_LARGE)
         # Without handler_cancellation a command goes on when its caller has left.
         server = web.Server(self._handle)
 
@@ -223,6 +227,8 @@ class Proxy:
             listener = socket.create_server(
                 (address[0], self.port), family=family, backlog=_BACKLOG
             )
+            # Else the system keeps megabytes of each answer that nobody reads.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_AHEAD_BYTES)
             listener.setblocking(False)
             self.port = listener.getsockname()[1]
         except Exception as problem:  # noqa: BLE001 - it is raised again where `start` was called
@@ -389,14 +395,18 @@ class Proxy:
             raise too_large
         fields = Fields(_MOST_KEPT_BYTES)
         size = 0
+        turn, waits = contextlib.AsyncExitStack(), True
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # it is no part of the answer
             end = time.monotonic() + self.request_seconds
-            while chunk := await asyncio.wait_for(
-                request.content.readany(), end - time.monotonic()
-            ):
+            expected = request.content_length or 0
+            while not request.content.at_eof():
+                if waits and max(size, expected) > _MOST_KEPT_BYTES:
+                    end += await self._turn(turn)
+                    waits = False
+                chunk = await asyncio.wait_for(request.content.readany(), end - time.monotonic())
                 size += len(chunk)
                 if size > self._most_bytes:
                     raise too_large
@@ -416,6 +426,20 @@ class Proxy:
                 "invalid_request",
                 "The body must be a valid JSON object, and no field be given twice in it.",
             ) from None
+        finally:
+            await turn.aclose()
+
+    async def _turn(self, turn: contextlib.AsyncExitStack) -> float:
+        """Wait until one more large request may be read; return the seconds that it took.
+
+        Many at once would make each other too slow, and keep a chunk of each in memory.
+        """
+        begin = time.monotonic()
+        try:
+            await asyncio.wait_for(turn.enter_async_context(self._large), self.request_seconds)
+        except asyncio.TimeoutError:
+            raise _busy("busy", "Many large requests are being read.") from None
+        return time.monotonic() - begin
 
     def _check_room(self) -> None:
         self._calls = {call: name for call, name in self._calls.items() if not call.done()}
@@ -534,8 +558,11 @@ class _Protocol(web.RequestHandler):
         left = transport.get_write_buffer_size()
         if before is None or before - left >= _PROGRESS_BYTES:
             self._due = self._later(2, functools.partial(self._look_at_reading, left))
-        else:
-            transport.abort()  # `close` would wait until all is read
+            return
+        if left:  # the system is to drop its part too, and not to go on sending it
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()  # `close` would wait until all is read
 
     def handle_error(
         self,
@@ -605,7 +632,7 @@ def _busy(code: str, why: str) -> _Refusal:
     return _Refusal(
         503,
         code,
-        f"{why} Nothing was done; try again.",
+        f"{why} This request has begun nothing; try again.",
         {"Retry-After": str(_RETRY_AFTER_SECONDS)},
     )
 

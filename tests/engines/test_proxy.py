@@ -1,5 +1,6 @@
 """The connector proxy over real sockets, against the sandbox."""
 
+import collections
 import contextlib
 import json
 import logging
@@ -648,10 +649,10 @@ def test_connection_whose_request_does_not_come_is_closed(opened, log, begun):
 
 
 def test_callers_that_pipeline_and_never_read_lose_their_connections(opened):
-    proxy = opened(request_seconds=0.5, most_connections=8)
+    proxy = opened(request_seconds=0.5)
     one = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
-        callers = [stack.enter_context(connect(proxy)) for _ in range(8)]
+        callers = [stack.enter_context(connect(proxy)) for _ in range(128)]
         for caller in callers:
             caller.setblocking(False)
             with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -663,6 +664,29 @@ def test_callers_that_pipeline_and_never_read_lose_their_connections(opened):
             caller.setblocking(True)
             with contextlib.suppress(ConnectionError), caller.makefile("rb") as answers:
                 assert answers.read().count(b"HTTP/1.1 200") <= 1
+
+
+def test_caller_that_reads_byte_by_byte_loses_its_connection_and_others_are_served(
+    opened, sandbox, sent
+):
+    proxy = opened(request_seconds=0.5)
+    sandbox.seed(10_000)  # more than the system keeps of an answer
+    request = b"GET /v1/do/twilio/get_all_sms HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    read = bytearray()
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.settimeout(20)
+        caller.connect(("127.0.0.1", proxy.port))
+        caller.sendall(request)
+        with contextlib.suppress(ConnectionError):
+            while byte := caller.recv(1):
+                read += byte
+                if len(read) % 10 == 0:
+                    assert get(proxy, "/liveness").ok
+                assert len(read) < 100_000
+    assert read.startswith(b"HTTP/1.1 200")
+    assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+    assert len(sent()) == 1
 
 
 def test_each_connection_is_for_one_request(proxy):
@@ -772,7 +796,7 @@ def test_caller_that_repeats_as_arena_does_sends_one_message_a_task(opened, sand
     assert made == 1 or status == 409
 
 
-def test_engines_data_of_many_large_requests_is_passed_over(served):
+def test_engines_data_of_many_large_requests_is_passed_over(served, sandbox):
     process = served()
     data = [{"sid": 34 * "x", "text": 'a "quoted" \\ ñ', "deep": [[], {}]} for _ in range(150_000)]
     body = json.dumps({"spiff__task_data": {"messages": data}, **SMS, "from": None}).encode()
@@ -781,7 +805,7 @@ def test_engines_data_of_many_large_requests_is_passed_over(served):
     def send(_):
         url = f"{process.url}/v1/do/twilio/send_sms"
         headers = {"Content-Type": "application/json"}
-        return requests.post(url, data=body, headers=headers, timeout=60).status_code
+        return requests.post(url, data=body, headers=headers, timeout=60)
 
     def peak():
         with open(f"/proc/{process.pid}/status") as file:
@@ -789,8 +813,43 @@ def test_engines_data_of_many_large_requests_is_passed_over(served):
 
     before = peak()
     with ThreadPoolExecutor(6) as pool:
-        assert set(pool.map(send, range(6))) <= {200, 408}
+        answers = collections.Counter(answer.status_code for answer in pool.map(send, range(6)))
+    assert set(answers) <= {200, 503}  # the second where this machine is too slow for all of them
+    assert answers[200] == len(sandbox.messages) > 0
     assert peak() - before < 40 * 1024  # kB: less than three of these requests
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "in chunks"])
+def test_only_a_few_large_requests_are_read_at_once_and_one_that_waits_in_vain_is_503(
+    opened, sent, chunked
+):
+    proxy = opened(request_seconds=2)
+    size = 5 << 20
+    text = b'{"spiff__task_data": "' + size * b"x"
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+    )
+    if chunked:
+        head += b"\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (2 * size) + text[:300_000]
+    else:
+        head += b"\r\nContent-Length: %d\r\n\r\n" % (2 * size)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connect(proxy)).sendall(head)
+        time.sleep(1)  # half of their time: the next four have their turns for the other half
+        for _ in range(4):
+            stack.enter_context(connect(proxy)).sendall(head)
+        assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
+        body = text + b'", "to": "+14155550123", "body": "made up"}'
+        data = iter([body]) if chunked else body
+        headers = {"Content-Type": "application/json"}
+        url = f"{proxy.url}/v1/do/twilio/send_sms"
+        refused = requests.post(url, data=data, headers=headers, timeout=20)
+        assert (refused.status_code, code_of(refused)) == (503, "busy")
+        assert refused.headers["Retry-After"] == "1"
+    assert len(sent()) == 1
+    assert requests.post(url, data=body, headers=headers, timeout=20).json()["error"] is None
+    assert len(sent()) == 2
 
 
 def test_body_that_takes_too_long_is_408_and_runs_nothing(opened, sent, log):

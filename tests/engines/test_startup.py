@@ -4,7 +4,10 @@ import logging
 
 import pytest
 
+from connector_build import package as packages
 from connector_engines import startup
+from connector_runtime import load
+from tests.conftest import ROOT
 from twilio_sandbox import Sandbox
 
 
@@ -47,3 +50,20 @@ def test_a_service_that_can_not_be_reached_is_a_warning(logged, sandbox):
 def test_settings_that_are_wrong_are_a_warning(logged):
     ((level, text),) = logged({"accountId": "x"})
     assert (level, "can't be checked: configuration: 'accountId'" in text) == ("WARNING", True)
+
+
+def test_an_unexpected_fault_is_logged_with_its_place_and_without_its_text(
+    sandbox, tmp_path, caplog
+):
+    for name, content in packages.contents(ROOT).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with open(tmp_path / "auth/__init__.py", "a") as file:
+        file.write("\n\ndef check(inquiry):\n    raise RuntimeError(inquiry.globals['from'])\n")
+    startup.check({"twilio": load(tmp_path)}, {"twilio": sandbox.settings}).join(timeout=30)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith("twilio set-up: unexpected fault\n")
+    assert "in check" in record.getMessage()
+    assert sandbox.settings["from"] not in caplog.text
