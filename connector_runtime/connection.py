@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 import time
@@ -634,9 +635,13 @@ def _check_language(language: str) -> None:
 
 
 def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
+    return itertools.chain.from_iterable(_emptied(pages))
+
+
+def _emptied(pages: Iterator[list[Any]]) -> Iterator[list[Any]]:
     try:
         for page in pages:
-            yield from page
+            yield page
             page.clear()  # or this page is still in memory while the next is decoded
         return
     except errors.ConnectorError as error:

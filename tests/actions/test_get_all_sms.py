@@ -1,5 +1,3 @@
-import types
-
 import pytest
 
 from connector_runtime import errors
@@ -33,7 +31,7 @@ def test_received_messages_are_left_out(connection, sandbox):
 def test_a_stream_gives_the_same_messages_a_page_at_a_time(connection, sandbox):
     sandbox.seed(1500)
     stream = connection.stream("get_all_sms")
-    assert isinstance(stream, types.GeneratorType)
+    assert iter(stream) is stream
     assert sandbox.requests == []
     first = next(stream)
     assert len(pages(sandbox)) == 1

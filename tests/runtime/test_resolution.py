@@ -3,6 +3,7 @@
 import concurrent.futures
 import logging
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -284,6 +285,15 @@ def test_no_error_shows_numbers_texts_or_the_token_in_its_frames(connect, sandbo
     )
     for secret in (INPUTS["to"], INPUTS["body"], sandbox.auth_token):
         assert secret not in shown
+
+
+def test_a_look_up_does_not_wait_beyond_its_own_time(connect, sandbox):
+    sandbox.fail("reset_after", method="POST")
+    sandbox.fail("throttle", method="GET", retry_after=25, times=None)
+    started = time.monotonic()
+    with pytest.raises(errors.OutcomeUnknown):
+        connect(timeoutSeconds=40, resolveSeconds=1).run("send_sms", INPUTS)
+    assert time.monotonic() - started < 20
 
 
 def test_a_look_up_that_the_service_refuses_is_not_tried_again(connect, sandbox):
