@@ -17,7 +17,7 @@ from pathlib import Path
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
-from connector_engines.temporal import Cases, connect
+from connector_engines.temporal import Cases, Folder, connect, converter
 from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration
@@ -26,6 +26,7 @@ from tests.engines.temporal import cluster
 from twilio_sandbox import Sandbox
 
 NOTIFY = cluster.ROOT / "examples" / "notify_customer.bpmn"
+REPORT = cluster.ROOT / "examples" / "monthly_report.bpmn"
 # A server of Temporal rounds each timer up to a second, so only every hundredth round waits.
 POLL = (
     script("first", "n = 0"),
@@ -158,24 +159,43 @@ async def poll(folder, rounds):
     path = Path(folder) / "poll.bpmn"
     path.write_text(document(*POLL), "utf-8")
     with Sandbox() as sandbox:
-        message = sandbox.add({"body": "Hola", "to": "+14155550123"}) or sandbox.messages[0]
-        config = cluster.configuration(folder, sandbox.settings)
-        server = cluster.Server()
-        await asyncio.to_thread(server.start)
-        try:
-            with cluster.worker(server.address, config):
-                client = await connect(server.address)
-                twilio = {"twilio": load(cluster.ROOT)}
-                cases = Cases(client, task_queue=cluster.QUEUE, connectors=twilio)
-                started = time.perf_counter()
-                given = {"rounds": rounds, "sid": message["sid"]}
-                case = await cases.start(path, given, id="poll")
-                found = await case.result()
-                assert found["n"] == rounds
-                runs = await client.count_workflows("WorkflowId = 'poll'")
-                return time.perf_counter() - started, runs.count
-        finally:
-            server.kill()
+        message = sandbox.add({"body": "Hola", "to": "+14155550123"})
+        given = {"rounds": rounds, "sid": message["sid"]}
+        data, seconds, runs = await one_case(folder, sandbox, path, given)
+    assert data["n"] == rounds
+    return seconds, runs
+
+
+async def report(folder, count):
+    """Write the report of an account of so many messages, over a folder; return the seconds."""
+    with Sandbox() as sandbox:
+        sandbox.seed(count)
+        data, seconds, _ = await one_case(folder, sandbox, REPORT, {}, storage=f"{folder}/storage")
+        sent = [message for message in sandbox.messages if message["direction"] != "inbound"]
+    assert data["report"]["messages"] == len(sent)
+    return seconds
+
+
+async def one_case(folder, sandbox, path, given, storage=None):
+    """Run a case on a server and a worker of its own; return its data, the seconds and the runs."""
+    config = cluster.configuration(folder, sandbox.settings)
+    more = ("--storage", storage) if storage else ()
+    server = cluster.Server()
+    await asyncio.to_thread(server.start)
+    try:
+        with cluster.worker(server.address, config, *more):
+            driver = converter(storage=Folder(storage)) if storage else None
+            client = await connect(server.address, data_converter=driver)
+            twilio = {"twilio": load(cluster.ROOT)}
+            cases = Cases(client, task_queue=cluster.QUEUE, connectors=twilio)
+            started = time.perf_counter()
+            case = await cases.start(path, given, id="one")
+            data = await case.result()
+            seconds = time.perf_counter() - started
+            runs = await client.count_workflows("WorkflowId = 'one'")
+            return data, seconds, runs.count
+    finally:
+        server.kill()
 
 
 def main():
@@ -184,15 +204,21 @@ def main():
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--server-kills", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     chosen = parser.parse_args()
     counts = f"{chosen.cases} cases, {chosen.kills} + {chosen.server_kills} kills"
     print(f"{counts}, seed {chosen.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        counts = (chosen.cases, chosen.kills, chosen.server_kills)
-        sent = asyncio.run(kill_all_along(folder, *counts, chosen.seed, resend_after=120))
-    assert sent == chosen.cases
-    print("every message exactly once, every history replays", flush=True)
+    if chosen.cases:
+        with tempfile.TemporaryDirectory() as folder:
+            counts = (chosen.cases, chosen.kills, chosen.server_kills)
+            sent = asyncio.run(kill_all_along(folder, *counts, chosen.seed, resend_after=120))
+        assert sent == chosen.cases
+        print("every message exactly once, every history replays", flush=True)
+    if chosen.messages:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = asyncio.run(report(folder, chosen.messages))
+        print(f"a report of {chosen.messages} messages in {seconds:.0f} s", flush=True)
     if chosen.rounds:
         with tempfile.TemporaryDirectory() as folder:
             seconds, runs = asyncio.run(poll(folder, chosen.rounds))
