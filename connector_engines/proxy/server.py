@@ -400,18 +400,22 @@ class Proxy:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # it is no part of the answer
-            end = time.monotonic() + self.request_seconds
+            left = self.request_seconds  # to wait for the caller; how slow we are is not its fault
             expected = request.content_length or 0
             while not request.content.at_eof():
                 if waits and max(size, expected) > _MOST_KEPT_BYTES:
-                    end += await self._turn(turn)
+                    await self._turn(turn)
                     waits = False
-                chunk = await asyncio.wait_for(request.content.readany(), end - time.monotonic())
+                chunk = request.content.read_nowait()
+                if not chunk:
+                    begin = time.monotonic()
+                    chunk = await asyncio.wait_for(request.content.readany(), left)
+                    left -= time.monotonic() - begin
                 size += len(chunk)
                 if size > self._most_bytes:
                     raise too_large
-                for begin in range(0, len(chunk), _PIECE_BYTES):
-                    fields.feed(chunk[begin : begin + _PIECE_BYTES])
+                for place in range(0, len(chunk), _PIECE_BYTES):
+                    fields.feed(chunk[place : place + _PIECE_BYTES])
                     await asyncio.sleep(0)  # others have their turn while a large one comes
             return fields.value()
         except TooLarge:
@@ -429,17 +433,15 @@ class Proxy:
         finally:
             await turn.aclose()
 
-    async def _turn(self, turn: contextlib.AsyncExitStack) -> float:
-        """Wait until one more large request may be read; return the seconds that it took.
+    async def _turn(self, turn: contextlib.AsyncExitStack) -> None:
+        """Wait until one more large request may be read.
 
-        Many at once would make each other too slow, and keep a chunk of each in memory.
+        Many at once would make each other slow, and keep a chunk of each in memory.
         """
-        begin = time.monotonic()
         try:
             await asyncio.wait_for(turn.enter_async_context(self._large), self.request_seconds)
         except asyncio.TimeoutError:
             raise _busy("busy", "Many large requests are being read.") from None
-        return time.monotonic() - begin
 
     def _check_room(self) -> None:
         self._calls = {call: name for call, name in self._calls.items() if not call.done()}
