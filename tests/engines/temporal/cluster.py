@@ -96,7 +96,7 @@ def command(*arguments, address=None, connector=ROOT):
 
 
 @contextlib.contextmanager
-def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROOT):
+def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROOT, variables=None):
     """A worker in a process of its own, once it serves; it is killed at the end."""
     line = command(
         "worker",
@@ -107,7 +107,12 @@ def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROO
     log = Path(config).parent / f"{identity}.log"
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            line, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ()
+            line,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**environ(), **(variables or {})},
         )
     try:
         ready = process.stdout.readline()
