@@ -123,7 +123,7 @@ def start(
     environment: str | None,
     **server: Any,
 ) -> None:
-    """Check a BPMN file and start a case of it.
+    """Check a BPMN file, or a folder of BPMN and DMN files, and start a case of it.
 
     With --config, the global parameters that are set there count as given, and no others.
     """

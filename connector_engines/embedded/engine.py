@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from connector_engines import bpmn
-from connector_engines.bpmn import InvalidProcess, Process
+from connector_engines import bpmn, drawings
+from connector_engines.bpmn import Process
+from connector_engines.drawings import Files
 from connector_runtime import Connection, Connector
 from connector_runtime.errors import ConnectorError, InvalidInput
 
@@ -29,7 +29,6 @@ from .store import IN_HAND, Change, Row, Store
 
 log = logging.getLogger("connector_engines.embedded")
 
-Files = str | Path | Sequence[str | Path]
 Watch = Callable[[Case, str, str, str], None]
 
 
@@ -135,11 +134,8 @@ class Engine:
         `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
         folder of them. `process` is the id of the one to run, where there are several.
         """
-        contents = {each: _content(each) for each in _files(path)}
-        digest = hashlib.sha256()
-        for each, content in contents.items():
-            digest.update(f"{each.name} {len(content)}\n".encode() + content)
-        key = (digest.digest(), process)
+        contents = drawings.contents(path)
+        key = (drawings.digest(contents), process)
         if key not in self._read:
             self._read[key] = bpmn.parse(contents, self.connectors, self._settings, process)
         return self._read[key]
@@ -425,29 +421,6 @@ class Engine:
 
 def _error_text(case: Case) -> str | None:
     return json.dumps(case.error) if case.error else None
-
-
-def _files(path: Files) -> list[Path]:
-    """Return the files that are meant, a folder's in the order of their names."""
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(each) for each in path]
-    files: list[Path] = []
-    for each in paths:
-        if each.is_dir():
-            inside = [*each.glob("*.bpmn"), *each.glob("*.dmn")]
-            if not inside:
-                raise InvalidProcess(f"{each}: the folder has no file that ends in .bpmn or .dmn.")
-            files += sorted(inside)
-        else:
-            files.append(each)
-    return files
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(bpmn.MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error
 
 
 def _explained(

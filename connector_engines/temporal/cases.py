@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import (
@@ -18,8 +17,9 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
-from connector_engines import bpmn
-from connector_engines.bpmn import CaseStopped, InvalidProcess
+from connector_engines import bpmn, drawings
+from connector_engines.bpmn import CaseStopped
+from connector_engines.drawings import Files
 from connector_runtime import Connector
 from connector_runtime.errors import InvalidInput
 
@@ -68,18 +68,20 @@ class Cases:
 
     async def start(
         self,
-        path: str | Path,
+        path: Files,
         data: Mapping[str, Any] | None = None,
         *,
         id: str,
         process: str | None = None,
     ) -> CaseHandle:
-        """Start a case of a BPMN file with this data; a worker of the task queue runs it.
+        """Start a case of a process with this data; a worker of the task queue runs it.
 
-        `id` is the case's name for ever. `process` is which one of the file, where there are
-        several. Raise InvalidProcess, and InvalidInput for data that is no JSON or a used id.
+        `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
+        folder of them. `id` is the case's name for ever. `process` is the id of the one to run,
+        where there are several. Raise InvalidProcess, and InvalidInput for data that is no JSON or
+        a used id.
         """
-        content, needs = self._process(Path(path), process)
+        content, needs = self._process(path, process)
         first = _json(data or {})
         storage = self.client.data_converter.external_storage is not None
         size = 0 if storage else size_of(first)
@@ -103,12 +105,12 @@ class Cases:
         """Return a case by its id; whether there is one is known when it is asked."""
         return CaseHandle(self, self.client.get_workflow_handle(case_id))
 
-    def _process(self, path: Path, process: str | None) -> tuple[bytes, dict[str, str]]:
+    def _process(self, path: Files, process: str | None) -> tuple[bytes, dict[str, str]]:
         """Return a process, packed, and the versions of the connectors it was checked with."""
-        content = _content(path)
-        key = (content, process)
+        contents = drawings.contents(path)
+        key = (drawings.digest(contents), process)
         if key not in self._read:
-            found = bpmn.parse({path: content}, self.connectors, self._settings, process)
+            found = bpmn.parse(contents, self.connectors, self._settings, process)
             text = bpmn.process_text(found)
             needs = {
                 name: connector.version
@@ -249,11 +251,3 @@ def _json(data: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the data of a case must be JSON ({error}).") from error
     return copied
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(bpmn.MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidProcess(f"{path}: it can't be read ({error.strerror}).") from error

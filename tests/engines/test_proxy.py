@@ -70,6 +70,12 @@ def raw(proxy, *chunks):
             return answer.read()
 
 
+def peak(process):
+    """The most memory that a process has had so far, in kB."""
+    with open(f"/proc/{process.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+
 @pytest.fixture
 def settings(sandbox):
     return {**sandbox.settings, "timeoutSeconds": 2, "maxAttempts": 1, "resolveSeconds": 0}
@@ -689,6 +695,38 @@ def test_caller_that_reads_byte_by_byte_loses_its_connection_and_others_are_serv
     assert len(sent()) == 1
 
 
+def test_caller_that_reads_slowly_but_steadily_gets_the_whole_answer(opened, sandbox):
+    proxy = opened(request_seconds=2)
+    sandbox.seed(10_000)
+    request = b"GET /v1/do/twilio/get_all_sms HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    read = bytearray()
+    with connect(proxy) as caller:
+        caller.sendall(request)
+        while piece := caller.recv(120_000, socket.MSG_WAITALL):
+            read += piece
+            time.sleep(0.1)  # the caller's pace: longer in all than the proxy waits for nothing
+    _, _, body = read.partition(b"\r\n\r\n")
+    assert json.loads(body)["error"] is None
+
+
+def test_what_is_pipelined_behind_a_command_is_not_kept(served, sandbox):
+    process = served()
+    sandbox.fail("slow", method="POST", seconds=2)
+    one = b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = json.dumps(SMS).encode()
+    before = peak(process)
+    with connect(process) as caller, caller.makefile("rb") as answer:
+        caller.sendall(
+            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        until(lambda: sandbox.requests)
+        for _ in range(20):
+            caller.sendall(20_000 * one)
+        assert answer.readline().startswith(b"HTTP/1.1 200 ")
+    assert peak(process) - before < 20 * 1024  # of 20 MB
+
+
 def test_each_connection_is_for_one_request(proxy):
     answers = raw(proxy, 3 * b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answers.count(b"HTTP/1.1 200") == 1
@@ -807,16 +845,12 @@ def test_engines_data_of_many_large_requests_is_passed_over(served, sandbox):
         headers = {"Content-Type": "application/json"}
         return requests.post(url, data=body, headers=headers, timeout=60)
 
-    def peak():
-        with open(f"/proc/{process.pid}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-
-    before = peak()
+    before = peak(process)
     with ThreadPoolExecutor(6) as pool:
         answers = collections.Counter(answer.status_code for answer in pool.map(send, range(6)))
     assert set(answers) <= {200, 503}  # the second where this machine is too slow for all of them
     assert answers[200] == len(sandbox.messages) > 0
-    assert peak() - before < 40 * 1024  # kB: less than three of these requests
+    assert peak(process) - before < 40 * 1024  # kB: less than three of these requests
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "in chunks"])
@@ -862,6 +896,30 @@ def test_body_that_takes_too_long_is_408_and_runs_nothing(opened, sent, log):
     assert head.startswith(b"HTTP/1.1 408 ")
     assert json.loads(body)["error"]["error_code"] == "too_slow"
     assert log() == ["refused: HTTP 408 too_slow"]
+    assert sent() == []
+
+
+def test_body_that_drips_for_ever_is_408_in_time(opened, sent):
+    proxy = opened(request_seconds=0.5)
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+    )
+    with connect(proxy) as caller, caller.makefile("rb") as answer:
+        caller.sendall(head)
+        answered = threading.Event()
+
+        def drip():
+            with contextlib.suppress(ConnectionError):
+                while not answered.wait(0.05):
+                    caller.sendall(b" ")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        line = answer.readline()
+        answered.set()
+        dripping.join()
+    assert line.startswith(b"HTTP/1.1 408 ")
     assert sent() == []
 
 

@@ -26,7 +26,8 @@ class Entry:
 
     @property
     def file(self):
-        return FOLDER / "processes" / f"{self.name}.bpmn"
+        folder = FOLDER / "processes" / self.name  # of a process in several files
+        return folder if folder.is_dir() else folder.with_suffix(".bpmn")
 
 
 class Outcome(NamedTuple):

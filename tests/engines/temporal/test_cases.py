@@ -147,6 +147,11 @@ def test_used_id_is_refused(on_cluster, name):
     on_cluster(run, queue="nobody")
 
 
+def test_process_ends_with_its_own_status_and_not_with_a_crash_of_the_sdk(server):
+    line = cluster.command("show", "no-such-case", address=server.address)
+    assert [run_line(line).returncode for _ in range(12)] == [2] * 12
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
