@@ -781,12 +781,26 @@ def test_send_that_takes_long_is_under_way_and_whoever_asks_again_gets_it(opened
     first = post(proxy, "twilio/send_sms", inputs).json()
     assert first["error"]["error_code"] == "UNDER_WAY"
     assert first["command_response"]["http_status"] == 409
+    again = post(proxy, "twilio/send_sms", inputs)
+    assert again.status_code == 200, "it took a place of its own"
 
     def done():
         answer = post(proxy, "twilio/send_sms", inputs).json()
         return answer if answer["error"] is None else None
 
     assert until(done)["command_response"]["body"]["body"] == BODY
+    assert len(sent()) == 1
+
+
+def test_key_that_is_under_way_with_another_input_is_refused(proxy, sandbox, sent):
+    sandbox.fail("slow", seconds=1)
+    inputs = {**SMS, "spiff__task_id": "one key"}
+    first = threading.Thread(target=post, args=(proxy, "twilio/send_sms", inputs))
+    first.start()
+    until(sent)
+    other = post(proxy, "twilio/send_sms", {**inputs, "body": "made up, and another"}).json()
+    first.join()
+    assert other["error"]["error_code"] == "INVALID_INPUT"
     assert len(sent()) == 1
 
 
@@ -1060,6 +1074,36 @@ def test_stop_ends_the_waiting_for_another_attempt(opened, sandbox, log):
         with pytest.raises(requests.ConnectionError):
             answer.result()
     assert len(sandbox.requests) == 1
+
+
+def test_body_that_comes_while_it_stops_is_503_and_begins_nothing(opened, sandbox, sent):
+    proxy = opened()
+    sandbox.fail("slow", seconds=1.5)
+    sending = threading.Thread(target=post, args=(proxy, "twilio/send_sms", SMS))
+    sending.start()
+    body = json.dumps(SMS).encode()
+    with connect(proxy) as caller, caller.makefile("rb") as answer:
+        caller.sendall(
+            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        until(sent)
+        stopping = threading.Thread(target=proxy.stop)
+        stopping.start()
+        until(lambda: refuses(proxy))
+        caller.sendall(body)
+        assert answer.readline().startswith(b"HTTP/1.1 503 ")
+    sending.join()
+    stopping.join()
+    assert len(sent()) == 1
+
+
+def refuses(proxy):
+    try:
+        connect(proxy).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_caller_whose_body_never_comes_does_not_hold_it_up(opened, log, sent):
