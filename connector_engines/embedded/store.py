@@ -286,9 +286,9 @@ def listing(
     """
     columns = ("number", "id", "name", "status", "error", "started", "changed")
     query = (
-        f"SELECT {', '.join(columns)} FROM cases WHERE number > ?"  # noqa: S608 - our own names
-        " AND (?2 IS NULL OR status = ?2) ORDER BY number LIMIT ?3"
-    ).replace("number > ?", "number > ?1", 1)
+        f"SELECT {', '.join(columns)} FROM cases WHERE number > :last"  # noqa: S608 - our own names
+        " AND (:status IS NULL OR status = :status) ORDER BY number LIMIT :most"
+    )
     with _opening(path), contextlib.closing(_reader(existing(path))) as database:
         if _is_empty(database, path):
             raise _no_store(path)
@@ -304,7 +304,8 @@ def listing(
                 raise InvalidInput(f"there is no case '{after}'.")
             (last,) = row
         while True:
-            rows = database.execute(query, (last, status, _PAGE)).fetchall()
+            values = {"last": last, "status": status, "most": _PAGE}
+            rows = database.execute(query, values).fetchall()
             for row in rows:
                 yield dict(zip(columns[1:], row[1:], strict=True))
             if len(rows) < _PAGE:
