@@ -36,6 +36,7 @@ from .errors import CaseStopped, InvalidProcess, UnexpectedFault
 from .first_format import case_of_first_format
 from .given import given
 from .process import MOST_BYTES, Process, parse, starts
+from .scripts import script_names
 from .state import Changes, Keeper, case_of, case_parts, process_of, process_text, restore
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "process_of",
     "process_text",
     "restore",
+    "script_names",
     "starts",
 ]

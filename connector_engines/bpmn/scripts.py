@@ -18,6 +18,7 @@ from SpiffWorkflow.bpmn.specs.mixins.events.intermediate_event import BoundaryEv
 from SpiffWorkflow.spiff.specs.defaults import ServiceTask
 from SpiffWorkflow.spiff.specs.event_definitions import ErrorEventDefinition
 
+from connector_runtime import Connector
 from connector_runtime.errors import ConnectorError
 
 from .given import datetime
@@ -137,3 +138,17 @@ def _around(task: Any) -> Any:
         top = task.workflow.top_workflow
         outer = task.workflow.parent_task_id
         task = top.get_task_from_id(outer) if outer is not None else None
+
+
+def script_names(
+    connectors: Mapping[str, Connector], more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what expressions may use beside Python's own: `explain(connector, code)`, and `more`.
+
+    What `explain` returns is in `Connector.explain`.
+    """
+
+    def explain(connector: str, code: Any, language: str = "en") -> dict[str, Any] | None:
+        return connectors[connector].explain(code, language)
+
+    return {"explain": explain, **(more or {})}

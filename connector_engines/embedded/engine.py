@@ -10,7 +10,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -76,10 +75,7 @@ class Engine:
         self.connectors = dict(connectors)
         self.clock = Clock()
         self.resend_after_seconds = resend_after_seconds
-        self._script_names = {
-            "explain": partial(_explained, self.connectors),
-            **(script_names or {}),
-        }
+        self._script_names = bpmn.script_names(self.connectors, script_names)
         self._settings = {name: (settings or {}).get(name, {}) for name in self.connectors}
         self._watch = watch
         self._read: dict[tuple[bytes, str | None], Process] = {}
@@ -421,9 +417,3 @@ class Engine:
 
 def _error_text(case: Case) -> str | None:
     return json.dumps(case.error) if case.error else None
-
-
-def _explained(
-    connectors: Mapping[str, Connector], connector: str, code: Any, language: str = "en"
-) -> dict[str, Any] | None:
-    return connectors[connector].explain(code, language)

@@ -12,13 +12,14 @@ from typing import Any
 import temporalio.worker
 from temporalio.client import Client
 
+from connector_engines import bpmn
 from connector_runtime import Connector
 from connector_runtime.errors import InvalidConfiguration
 
 from .activities import Calls
 from .claims import Made
 from .client import refusals
-from .workflow import HEARTBEAT_SECONDS, CaseWorkflow
+from .workflow import HEARTBEAT_SECONDS, SCRIPT_NAMES, CaseWorkflow
 
 # A call ends by its own limits long before; then the worker stops all the same.
 _GRACE = timedelta(minutes=10)
@@ -29,6 +30,8 @@ class Worker:
 
     No setting leaves this process. At most `threads` calls are under way at once. `identity` is
     how Temporal names this worker in its histories; without one, by process and host.
+    `script_names` are what expressions may use beside Python's own and `explain(connector, code)`:
+    the same on all workers of the task queue, and the same value each time for the same arguments.
 
     Use it as an async context manager, or `await run()`. Raise InvalidConfiguration.
     """
@@ -42,12 +45,14 @@ class Worker:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         threads: int = 32,
         identity: str | None = None,
+        script_names: Mapping[str, Any] | None = None,
     ) -> None:
         if sys.flags.hash_randomization:
             raise InvalidConfiguration(
                 "a worker needs the environment variable PYTHONHASHSEED=0, set before Python "
                 "starts: another worker that takes a case over must meet the same order in a set."
             )
+        SCRIPT_NAMES[task_queue] = bpmn.script_names(dict(connectors), script_names)
         given = {name: (settings or {}).get(name, {}) for name in connectors}
         self.calls = Calls(client, connectors, given, threads)
         with contextlib.ExitStack() as undo:

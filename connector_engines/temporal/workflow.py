@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -87,6 +88,18 @@ class Reported(ConnectorError):
         return self.fields
 
 
+# What expressions may use beside Python's own, for each task queue that this process serves. A
+# worker makes its workflows itself, from the class alone, so it can't hand this to them.
+SCRIPT_NAMES: dict[str, Mapping[str, Any]] = {}
+
+
+def _script_names(queue: str) -> Mapping[str, Any]:
+    if queue in SCRIPT_NAMES:
+        return SCRIPT_NAMES[queue]
+    # A Replayer of the SDK has a queue of its own.
+    return {name: value for names in SCRIPT_NAMES.values() for name, value in names.items()}
+
+
 @workflow.defn(name=NAME, sandboxed=False)
 class CaseWorkflow:
     """One case.
@@ -102,10 +115,12 @@ class CaseWorkflow:
     def __init__(self, process: bytes, begin: dict[str, Any], parts: bytes | None = None) -> None:
         known, now = _process(process), workflow.time()
         name = workflow.info().workflow_id
+        names = _script_names(workflow.info().task_queue)
         if parts is None:
-            self.case = bpmn.Case.start(name, known, begin["data"], now, workflow.uuid4)
+            self.case = bpmn.Case.start(name, known, begin["data"], now, workflow.uuid4, names)
         else:
-            self.case = bpmn.case_of(name, known, json.loads(unpack(parts)), now, workflow.uuid4)
+            saved = json.loads(unpack(parts))
+            self.case = bpmn.case_of(name, known, saved, now, workflow.uuid4, names)
         self.process = process
         self.needs: dict[str, str] = begin["needs"]
         self.storage: bool = begin["storage"]

@@ -759,6 +759,17 @@ def test_caller_that_asks_again_gets_what_the_first_call_made(opened, sandbox, s
     assert len(sids) == len(sent()) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "is_shown"),
+    [("+14155550123", False), ("0f8fad5b-d9cb-469f-a165-70867728950e", True)],
+    ids=["a number", "an engine's task"],
+)
+def test_log_shows_a_key_only_where_it_is_an_identifier_of_an_engine(proxy, log, key, is_shown):
+    post(proxy, "twilio/send_sms", {**SMS, "spiff__task_id": key})
+    assert any("begins" in line for line in log())
+    assert any(key in line for line in log()) == is_shown
+
+
 def test_key_of_another_input_is_refused(proxy, sent):
     post(proxy, "twilio/send_sms", {**SMS, "spiff__task_id": "one"})
     answer = post(proxy, "twilio/send_sms", {**SMS, "body": "x", "spiff__task_id": "one"}).json()

@@ -14,7 +14,7 @@ from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidInput
 from tests.engines.conformance.table import FOLDER
-from tests.engines.drawing import flows, loop, service
+from tests.engines.drawing import document, flows, loop, script, service
 from tests.engines.temporal import cluster
 
 NOTIFY = cluster.ROOT / "examples" / "notify_customer.bpmn"
@@ -145,6 +145,34 @@ def test_used_id_is_refused(on_cluster, name):
             await cases.start(SEND, {"name": "Ana"}, id=name)
 
     on_cluster(run, queue="nobody")
+
+
+WORKER = """
+import asyncio, json, sys
+from connector_engines.temporal import Cases, Worker, connect
+from connector_runtime import load
+
+async def main(address, queue, path, settings):
+    client, twilio = await connect(address), {"twilio": load(".")}
+    more = {"settings": json.loads(settings), "script_names": {"shout": str.upper}}
+    async with Worker(client, task_queue=queue, connectors=twilio, **more):
+        cases = Cases(client, task_queue=queue, connectors=twilio)
+        case = await cases.start(path, {"text": "hola"}, id=queue)
+        print((await case.result())["text"])
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_scripts_may_use_the_names_that_a_worker_is_given(server, sandbox, name, tmp_path):
+    path = tmp_path / "shout.bpmn"
+    path.write_text(document(script("louder", "text = shout(text)"), flows("start>louder>end")))
+    settings = json.dumps({"twilio": sandbox.settings})
+    line = [sys.executable, "-c", WORKER, server.address, name, str(path), settings]
+    environ = {**cluster.environ(), "PYTHONHASHSEED": "0"}
+    options = {"cwd": cluster.ROOT, "env": environ, "capture_output": True, "text": True}
+    done = subprocess.run(line, timeout=60, check=False, **options)
+    assert done.stdout == "HOLA\n", done.stderr
 
 
 def test_process_ends_with_its_own_status_and_not_with_a_crash_of_the_sdk(server):

@@ -10,8 +10,9 @@ from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from connector_engines import bpmn
 from connector_engines.temporal import Cases, connect
-from connector_engines.temporal.workflow import NAME, CaseWorkflow
+from connector_engines.temporal.workflow import NAME, SCRIPT_NAMES, CaseWorkflow
 from tests.engines.conformance import table
 from tests.engines.temporal import cluster
 from twilio_sandbox import Sandbox
@@ -32,6 +33,14 @@ def serving(server, sandbox, tmp_path_factory):
     config = cluster.configuration(folder, {**sandbox.settings, **table.SETTINGS})
     with cluster.worker(server.address, config, queue="conformance"):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def script_names(twilio_folder):
+    """A replay has no worker, which would say what scripts may use."""
+    SCRIPT_NAMES["conformance"] = bpmn.script_names({"twilio": twilio_folder})
+    yield
+    del SCRIPT_NAMES["conformance"]
 
 
 async def stands(case):
