@@ -259,10 +259,13 @@ class Proxy:
         loop = asyncio.get_running_loop()
         while True:
             await places.acquire()
+            connection = None
             try:
                 connection, _ = await loop.sock_accept(listener)
                 await loop.connect_accepted_socket(protocol, connection)
             except OSError as error:  # no open file is left, or the caller has left
+                if connection is not None:
+                    connection.close()
                 places.release()
                 self._say_seldom(f"a connection can't be taken: {error.strerror}")
                 await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)

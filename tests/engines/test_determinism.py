@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import SpiffWorkflow
 
-from connector_engines import bpmn
+from connector_engines import bpmn, drawings
 from tests.engines.conformance import table
 
 ASKS = {"time", "monotonic", "perf_counter", "now", "utcnow", "today", "urandom", "getrandbits"}
@@ -95,7 +95,7 @@ def test_watch_sees_who_asks(ask):
 @pytest.mark.parametrize("entry", table.entries(), ids=table.label)
 def test_case_asks_the_machine_for_nothing(entry, twilio_folder):
     connectors = {"twilio": twilio_folder}
-    content = {entry.file: entry.file.read_bytes()}
+    content = drawings.contents(entry.file)
     process = bpmn.parse(content, connectors, {"twilio": {"from": "+15005550006"}}, None)
     numbers, asked = iter(range(1, 10_000)), []
 
