@@ -53,8 +53,8 @@ def explain(method: str, status: int, body: Any, is_key: bool = False) -> Explan
     Twilio has split codes before: where a code is not known, the status decides. A 401 is explained
     by what signed in, because its code has many causes.
     """
-    found = body.get("code") if isinstance(body, dict) else None
-    code = str(found) if re.fullmatch(r"[0-9]{1,9}", str(found)) else None
+    value = body.get("code") if isinstance(body, dict) else None
+    code = str(value) if re.fullmatch(r"[0-9]{1,9}", str(value)) else None
     codes, statuses = _HINTS["codes"], _HINTS["statuses"]
     if status == 401 and code in (None, "20003"):
         known = _HINTS["credentials"]["key" if is_key else "token"]

@@ -188,8 +188,8 @@ class _Doctor:
         return self._finding("credentials", kind)
 
     def _type_of(self, account: _Reply) -> str | None:
-        found = account.value.get("type") if isinstance(account.value, dict) else None
-        return found if found in ("Trial", "Full") else None
+        kind = account.value.get("type") if isinstance(account.value, dict) else None
+        return kind if kind in ("Trial", "Full") else None
 
     def _trial_finding(self, account: _Reply, kind: str | None) -> Finding:
         if account.why is not None:
@@ -335,16 +335,16 @@ class _Doctor:
         need = _need(countries, ("US",))
         if need == "no":
             return self._finding("registration", "not_needed_recipients", countries="US")
-        found = find()
-        if found in ("many_services", "not_needed_sender"):
-            return self._finding("registration", str(found))
-        if isinstance(found, str):
-            return self._untold("registration", found)
-        if "VERIFIED" in found:
+        answer = find()
+        if answer in ("many_services", "not_needed_sender"):
+            return self._finding("registration", str(answer))
+        if isinstance(answer, str):
+            return self._untold("registration", answer)
+        if "VERIFIED" in answer:
             return self._finding("registration", "campaign")
         if need == "maybe":
             return self._finding("registration", "campaign_maybe")
-        pending = not found.isdisjoint(_PENDING)
+        pending = not answer.isdisjoint(_PENDING)
         return self._finding("registration", f"campaign_{'pending' if pending else 'missing'}")
 
     def _service_campaigns(self) -> set[Any] | str:
@@ -390,10 +390,10 @@ class _Doctor:
             except (KeyError, TypeError):
                 return "unanswered"
             if has:
-                found = _campaigns(self._reply(campaigns))
-                if isinstance(found, str):
-                    return found
-                statuses |= found
+                answer = _campaigns(self._reply(campaigns))
+                if isinstance(answer, str):
+                    return answer
+                statuses |= answer
         return "many_services" if more and not statuses else statuses
 
     # Recipients

@@ -207,11 +207,11 @@ def monthly_report(report: Report, quick: bool) -> None:
     """The example over 100,000 messages, which its script drops."""
     messages = 2000 if quick else 100_000
     with server() as url, tempfile.TemporaryDirectory() as folder:
-        found: dict[str, list[list[float]]] = {"connector": [], "engine": []}
+        timings: dict[str, list[list[float]]] = {"connector": [], "engine": []}
         sizes = []
         for turn in range(1 if quick else 3):
             store = Path(folder) / f"{turn}.sqlite"
-            for who, values in found.items():
+            for who, values in timings.items():
                 line = [sys.executable, "-c", REPORT, who, json.dumps(settings(url, messages))]
                 line += [str(store), str(ROOT / "examples/monthly_report.bpmn")]
                 done = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -219,7 +219,7 @@ def monthly_report(report: Report, quick: bool) -> None:
             sizes.append(store.stat().st_size / 1e6)
     what = f"the report over {messages} messages"
     for place, name, target in ((0, "time", 1.5), (1, "memory", 2.0)):
-        pairs = zip(found["engine"], found["connector"], strict=True)
+        pairs = zip(timings["engine"], timings["connector"], strict=True)
         value = statistics.median(ours[place] / theirs[place] for ours, theirs in pairs)
         report.verdict(what, f"{name}, against the connector alone", value, "≤", target)
     report.verdict(what, "MB left in the store", max(sizes), "≤", 2)
@@ -250,7 +250,7 @@ def waiting(report: Report, quick: bool) -> None:
     few, many = (50, 500) if quick else (1000, 100_000)
     with bench() as place:
         path = place.drawing(service(), pause("wait", '"P30D"'), flows("start>send>wait>end"))
-        found: dict[int, list[list[float]]] = {few: [], many: []}
+        timings: dict[int, list[list[float]]] = {few: [], many: []}
         stores = {}
         for count in (few, many):
             with place.engine(True) as engine:
@@ -261,17 +261,19 @@ def waiting(report: Report, quick: bool) -> None:
             stores[count] = file
             copy_cases(Path(file), count)
         for _ in range(1 if quick else 7):
-            for count, values in found.items():
+            for count, values in timings.items():
                 line = [sys.executable, "-c", RESUME, json.dumps(place.settings["twilio"])]
                 done = subprocess.run(
                     [*line, stores[count]], cwd=ROOT, check=True, capture_output=True, text=True
                 )
                 values.append(json.loads(done.stdout))
     what = f"a store of {many} waiting cases against {few}"
-    pairs = zip(found[many], found[few], strict=True)
+    pairs = zip(timings[many], timings[few], strict=True)
     value = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
     report.verdict(what, "time to open and resume", value, "≤", 2)
-    report.verdict(what, "MB more", statistics.median(values[1] for values in found[many]), "≤", 30)
+    report.verdict(
+        what, "MB more", statistics.median(values[1] for values in timings[many]), "≤", 30
+    )
 
 
 class Enough(BaseException):
@@ -370,9 +372,9 @@ def one_task(report: Report, quick: bool) -> None:
             process = memory.read(path)
             own: dict[str, list[float]] = {"engine": [], "engine with its store": []}
             calls = {}
-            for name, each in (("engine", memory), ("engine with its store", disk)):
-                calls[name] = Timed(each._connections["twilio"])
-                each._connections["twilio"] = calls[name]  # type: ignore[assignment]
+            for name, engine in (("engine", memory), ("engine with its store", disk)):
+                calls[name] = Timed(engine._connections["twilio"])
+                engine._connections["twilio"] = calls[name]  # type: ignore[assignment]
 
             def finish(name: str, case: Any, started: float) -> None:
                 case.run()

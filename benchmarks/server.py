@@ -74,8 +74,8 @@ class Answers:
 
     def page(self, account: bytes, query: bytes) -> bytes:
         total = int(account[2:])
-        found = re.search(rb"PageToken=([0-9]+)", query)
-        number = int(found[1]) if found else 0
+        token = re.search(rb"PageToken=([0-9]+)", query)
+        number = int(token[1]) if token else 0
         count = min(PAGE, total - number * PAGE)
         messages = self._lists[number % 3]
         if count < PAGE:

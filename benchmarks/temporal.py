@@ -80,8 +80,8 @@ async def many(count: int, start: Any) -> float:
 
 
 async def history(handle: Any) -> tuple[int, int]:
-    found = await handle.fetch_history()
-    return len(found.events), sum(event.ByteSize() for event in found.events)
+    record = await handle.fetch_history()
+    return len(record.events), sum(event.ByteSize() for event in record.events)
 
 
 async def compare(report: Report, address: str, quick: bool, folder: Path) -> None:

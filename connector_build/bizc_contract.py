@@ -96,22 +96,27 @@ def _definition(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         if key not in known and before.get(key) != after.get(key):
             yield Change("patch", f"{_DEFINITION}: {key}", "changed")
     for where, place in (("properties", "property"), ("authentications", "authentication")):
-        old, new = (_properties(each["systemdefinition"][where]) for each in (before, after))
+        old, new = (
+            _properties(definition["systemdefinition"][where]) for definition in (before, after)
+        )
         yield from _settings(place, old, new)
     yield from _actions(
-        *({action["name"]: action for action in each["actions"]} for each in (before, after))
+        *(
+            {action["name"]: action for action in definition["actions"]}
+            for definition in (before, after)
+        )
     )
 
 
 def _properties(listed: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
+    properties: dict[str, Mapping[str, Any]] = {}
     for entry in listed:
         if "authenticationtype" in entry:
-            found[f"({entry['authenticationtype']})"] = {"required": False}
-            found |= {inner["name"]: inner for inner in entry["properties"]}
+            properties[f"({entry['authenticationtype']})"] = {"required": False}
+            properties |= {inner["name"]: inner for inner in entry["properties"]}
         else:
-            found[entry["name"]] = entry
-    return found
+            properties[entry["name"]] = entry
+    return properties
 
 
 def _settings(
@@ -156,19 +161,19 @@ def _actions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]
 
 def _fields(encoded: str) -> dict[str, ET.Element]:
     """Return an XSD's elements by their path."""
-    found: dict[str, ET.Element] = {}
+    elements: dict[str, ET.Element] = {}
 
     def walk(element: ET.Element, path: str) -> None:
         for inner in element:
             if inner.tag == f"{_XS}element":
                 place = f"{path}.{inner.get('name')}".lstrip(".")
-                found[place] = inner
+                elements[place] = inner
                 walk(inner, place)
             else:
                 walk(inner, path)
 
     walk(ET.fromstring(base64.b64decode(encoded)), "")  # noqa: S314 - a package of our own
-    return found
+    return elements
 
 
 def _xsd(
@@ -192,7 +197,7 @@ def _xsd(
             ("minOccurs", "may be missing now", "must be there now"),
             ("nillable", "may be null now", "may not be null now"),
         ):
-            could, can = (_allows(each[name], key) for each in (old, new))
+            could, can = (_allows(elements[name], key) for elements in (old, new))
             if could != can:
                 # An input that may be missing breaks nobody; an output that may be does.
                 level = "minor" if can == is_input else "major"

@@ -224,8 +224,8 @@ def _compare(root: Path, old: Path, new: Path) -> dict[str, Any]:
         changes = [] if "zip" not in kinds else contract.compare(before["zip"], after["zip"])
         if "bizc" in kinds:
             pair = before["bizc"], after["bizc"]
-            found = [*bizc_contract.compare(*pair), *bizc_contract.behaviour(root, *pair)]
-            changes += [change._replace(place=f".bizc {change.place}") for change in found]
+            bizc_changes = [*bizc_contract.compare(*pair), *bizc_contract.behaviour(root, *pair)]
+            changes += [change._replace(place=f".bizc {change.place}") for change in bizc_changes]
         was, now = _version(before, kinds[0]), _version(after, kinds[0])
     except (InvalidPackage, ValueError) as error:
         raise Refused(str(error)) from error
@@ -243,19 +243,19 @@ def _compare(root: Path, old: Path, new: Path) -> dict[str, Any]:
 def _packages(path: Path) -> dict[str, Mapping[str, bytes]]:
     """Return the files of the packages at a path, as "zip" and "bizc"; a tree's are made."""
     if path.is_dir():
-        found: dict[str, Mapping[str, bytes]] = {"zip": _read(path)}
+        packages: dict[str, Mapping[str, bytes]] = {"zip": _read(path)}
         if BIZC.has_sources(path):
-            found["bizc"] = bizc_target.contents(path)
-        return found
-    found = {}
+            packages["bizc"] = bizc_target.contents(path)
+        return packages
+    packages = {}
     zipped, other = path, path.with_suffix(".bizc")
     if path.suffix == ".bizc":
         zipped, other = path.with_suffix(".zip"), path
     if zipped == path or zipped.is_file():
-        found["zip"] = _read(zipped)
+        packages["zip"] = _read(zipped)
     if other.is_file():
-        found["bizc"] = bizc_contract.read(other)
-    return found
+        packages["bizc"] = bizc_contract.read(other)
+    return packages
 
 
 def _version(packages: Mapping[str, Mapping[str, bytes]], kind: str) -> str:

@@ -345,7 +345,7 @@ def _alternatives(pattern: str) -> set[str]:
     match = re.fullmatch(r"\^\((?!\?)(.*)\)\$(?:\(\?!\\n\))?", pattern, re.DOTALL)
     if not match:
         return set()
-    found, depth, start, inside_class, text = [], 0, 0, False, match[1]
+    alternatives, depth, start, inside_class, text = [], 0, 0, False, match[1]
     place = 0
     while place < len(text):
         letter = text[place]
@@ -360,7 +360,7 @@ def _alternatives(pattern: str) -> set[str]:
             if depth < 0:
                 return set()  # the outer brackets are not one group
         elif letter == "|" and not depth:
-            found.append(text[start:place])
+            alternatives.append(text[start:place])
             start = place + 1
         place += 1
-    return {*found, text[start:]}
+    return {*alternatives, text[start:]}

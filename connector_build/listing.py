@@ -79,7 +79,9 @@ def listing(root: Path, install: File, python: File | None) -> dict[str, bytes]:
                 "overview": _plain(texts[code]["overview"][0]),
                 "description": _translated(texts[code])(manifest["description"]),
                 "detail": _detail(manifest, texts[code]),
-                "categories": [_category(texts[code], each) for each in manifest["categories"]],
+                "categories": [
+                    _category(texts[code], category) for category in manifest["categories"]
+                ],
                 "costType": texts[code]["cost"],
                 "instructions": f"instructions.{code}.html",
             }
@@ -117,8 +119,8 @@ def _category(texts: Mapping[str, Any], name: str) -> str:
 
 def _texts(root: Path, code: str) -> dict[str, Any]:
     text = (root / "marketplace" / "listing" / f"{code}.yaml").read_text("utf-8")
-    found: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
-    return found
+    texts: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
+    return texts
 
 
 class _Loader(yaml.SafeLoader):
@@ -172,7 +174,7 @@ def _detail(manifest: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
     """Return the item's detail, a fragment of HTML: the overview and what the actions do."""
     translated = _translated(texts)
     paragraphs = Markup("").join(
-        Markup("<p>{}</p>").format(_markdown(each)) for each in texts["overview"]
+        Markup("<p>{}</p>").format(_markdown(paragraph)) for paragraph in texts["overview"]
     )
     actions = Markup("").join(
         Markup("<li><strong>{}</strong>: {}</li>").format(
@@ -444,7 +446,7 @@ def _translations(
         if " ".join(entry["is"].split()) == plain and _is_telling(plain):
             message = "its translation is the English text: translate it"
             yield fault("text-missing", file, f"translations: {_short(plain)}", message)
-    for text in sorted({each for each in listed if listed.count(each) > 1}):
+    for text in sorted({original for original in listed if listed.count(original) > 1}):
         message = "it is translated twice: keep one"
         yield fault("text-stale", file, f"translations: {_short(text)}", message)
     for text in sorted(said - set(listed)) if code != WRITTEN else ():

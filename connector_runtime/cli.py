@@ -308,15 +308,15 @@ def run(
 ) -> None:
     """Run an action and print its output."""
     connector = choice.load_one()
-    found = connector.action(action)
-    inputs = _inputs(found, source, fields)
+    chosen = connector.action(action)
+    inputs = _inputs(chosen, source, fields)
     with _connect(connector, config, environment, ledger) as connection:
         if dry_run:
             terminal.json_line(connection.preview(action, inputs), indent=2)
-        elif found.streams:
-            _show_list(connector, found, connection.stream(action, inputs), form)
+        elif chosen.streams:
+            _show_list(connector, chosen, connection.stream(action, inputs), form)
         else:
-            _run_and_show(connection, found, inputs, form, key)
+            _run_and_show(connection, chosen, inputs, form, key)
 
 
 def _show_list(connector: Connector, action: Action, items: Iterator[Any], form: str) -> None:

@@ -532,8 +532,8 @@ class Connection:
         with self._known.looking(same):
             look = look_up(
                 lambda ends: self._look(action, checked, since, ends),
-                lambda found: self._known.adopt(same, found, name, since, claim),
-                lambda found: self._known.candidates(found, claim),
+                lambda result: self._known.adopt(same, result, name, since, claim),
+                lambda result: self._known.candidates(result, claim),
                 seconds,
                 self._http.wait,
             )
@@ -549,10 +549,10 @@ class Connection:
         self, action: Action, checked: dict[str, Any], since: datetime, ends: float | None
     ) -> Found:
         with self._call(action, reads=True, ends=ends) as call:
-            found = action.handler.find(checked, call, since)
-            for output in found.matches:
+            result = action.handler.find(checked, call, since)
+            for output in result.matches:
                 self._check_output(call, action, output)
-        return found
+        return result
 
     @_without_locals
     def preview(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:

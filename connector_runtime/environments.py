@@ -71,7 +71,7 @@ def of_each(
                 f"{', '.join(names)}."
             )
         return dict.fromkeys(names, settings)
-    each = {}
+    by_connector = {}
     for name in names:
         own = settings.get(name)
         if own is None:
@@ -81,8 +81,8 @@ def of_each(
             raise InvalidConfiguration(
                 f"{settings.where}: '{name}' must be a mapping of its settings."
             )
-        each[name] = own
-    return each
+        by_connector[name] = own
+    return by_connector
 
 
 def _filled(settings: dict[Any, Any], where: str) -> Settings:

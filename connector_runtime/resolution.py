@@ -120,10 +120,10 @@ class Known:
         return True
 
     def adopt(
-        self, same: bytes, found: Found, name: str, since: datetime, claim: Claim
+        self, same: bytes, result: Found, name: str, since: datetime, claim: Claim
     ) -> dict[str, Any] | None:
         """Return the match that this call may take for its own, the oldest one, if there is one."""
-        free = [match for match in found.matches if not claim.is_taken(match[name])]
+        free = [match for match in result.matches if not claim.is_taken(match[name])]
         if not free or claim.is_contested():
             return None
         others = claim.others()
@@ -136,10 +136,10 @@ class Known:
             self._give(free[-1][name])
             return free[-1]
 
-    def candidates(self, found: Found, claim: Claim) -> tuple[str, ...]:
+    def candidates(self, result: Found, claim: Claim) -> tuple[str, ...]:
         """Return the candidates that belong to no other call that is known."""
         with self._lock:
-            free = [identifier for identifier in found.candidates if identifier not in self._given]
+            free = [identifier for identifier in result.candidates if identifier not in self._given]
         return tuple(identifier for identifier in free if not claim.is_taken(identifier))
 
 
@@ -163,14 +163,14 @@ def look_up(
         until = datetime.now(timezone.utc)
         fault = None
         try:
-            found = look(max(ends, time.monotonic() + _LAST_LOOK_SECONDS))
+            result = look(max(ends, time.monotonic() + _LAST_LOOK_SECONDS))
         except ConnectorError as error:
             fault = error
         else:
-            output = adopt(found)
+            output = adopt(result)
             if output is not None:
                 return Look(output, (), until, None)
-            known = candidates(found)
+            known = candidates(result)
         left = ends - time.monotonic()
         if left <= 0 or (fault is not None and fault.outcome == "refused"):
             return Look(None, known, until, fault)

@@ -175,20 +175,20 @@ class Schema:
     def faults(self, value: Any) -> list[Fault]:
         """Return every fault of `value` as data: path, keyword, subschema and the value there."""
         value = plain(value)
-        found = list(_not_json(value))
-        if not found and self._engine.accepts(value):
+        faults = list(_not_json(value))
+        if not faults and self._engine.accepts(value):
             return []
-        if not found:
+        if not faults:
             for path, schema_path in self._engine.faults(value):
                 subschema = _follow(self.document, schema_path[:-1])
-                found += _expand(path, str(schema_path[-1]), subschema, _follow(value, path))
+                faults += _expand(path, str(schema_path[-1]), subschema, _follow(value, path))
         order = {name: place for place, name in enumerate(self.document.get("properties", ()))}
 
         def rank(fault: Fault) -> tuple[int, list[str], str]:
             steps = [f"{step:09}" if isinstance(step, int) else step for step in fault.path]
             return order.get(steps[0], len(order)) if steps else -1, steps, fault.keyword
 
-        return sorted({(f.path, f.keyword): f for f in found}.values(), key=rank)
+        return sorted({(f.path, f.keyword): f for f in faults}.values(), key=rank)
 
 
 class Fault(NamedTuple):

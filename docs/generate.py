@@ -93,10 +93,10 @@ def _help(command: click.Command, name: str, parent: click.Context | None = None
     yield f"```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
-            found = command.get_command(context, inner)
-            if found:
+            subcommand = command.get_command(context, inner)
+            if subcommand:
                 yield f"### {name} {inner}\n"
-                yield from _help(found, inner, context)
+                yield from _help(subcommand, inner, context)
 
 
 def main() -> None:

@@ -60,13 +60,13 @@ async def demo(address, config, sandbox):
         print(f"Case {case.id}: Twilio has the message, and worker {number} waits for the answer.")
         print(f"Worker {number} was killed (kill -9). Temporal notices after 10 s of silence …")
         started = time.monotonic()
-        found = await case.result()
+        result = await case.result()
         print(f"… and the other one found the message after {time.monotonic() - started:.0f} s:")
-        print(f"  {found['sms']['sid']}: {found['outcome']}")
+        print(f"  {result['sms']['sid']}: {result['outcome']}")
         print(f"Messages that Twilio has: {len(sandbox.messages)}")
-        posts = [each for each in sandbox.requests if each["method"] == "POST"]
+        posts = [request for request in sandbox.requests if request["method"] == "POST"]
         assert len(sandbox.messages) == len(posts) == 1
-        assert found["sms"]["sid"] == sandbox.messages[0]["sid"]
+        assert result["sms"]["sid"] == sandbox.messages[0]["sid"]
     finally:
         for process in workers:
             process.kill()

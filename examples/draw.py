@@ -56,8 +56,8 @@ def draw(path: Path, viewer: str, chromium: str) -> str:
             capture_output=True,
             encoding="utf-8",
         ).stdout
-    found = re.search(r'<pre id="drawn">(.*?)</pre>', dumped, re.DOTALL)
-    drawn = html.unescape(found[1]) if found else ""
+    match = re.search(r'<pre id="drawn">(.*?)</pre>', dumped, re.DOTALL)
+    drawn = html.unescape(match[1]) if match else ""
     start = drawn.find("<svg")
     if start < 0:
         sys.exit(f"{path.name}: {drawn or 'nothing was drawn'}")

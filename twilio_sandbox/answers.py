@@ -104,7 +104,7 @@ def not_found(question: Question) -> Answer:
 
 def listing(question: Question, name: str, items: Sequence[Any]) -> Answer:
     """Return a list of the API of 2010 that fits one page."""
-    shown = {each: values[-1] for each, values in parse_qs(question.query).items()}
+    shown = {parameter: values[-1] for parameter, values in parse_qs(question.query).items()}
     uri = f"{question.path}?" + urlencode({**shown, "PageSize": "50", "Page": "0"})
     return Answer(
         200,

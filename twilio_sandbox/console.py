@@ -48,12 +48,12 @@ def balance(question: Question, account: Account, setup: Setup) -> Answer:
 def phone_numbers(question: Question, account: Account, setup: Setup) -> Answer:
     asked = question.parameter("PhoneNumber")
     listed = list(setup.numbers) if asked is None else [asked]
-    found = [
+    entries = [
         _phone_number(account.sid, number, able)
         for number in listed
         if (able := setup.number(number)) is not None
     ]
-    return listing(question, "incoming_phone_numbers", found)
+    return listing(question, "incoming_phone_numbers", entries)
 
 
 def _phone_number(account_sid: str, number: str, able: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def sid_of(number: str) -> str:
 
 def caller_ids(question: Question, account: Account, setup: Setup) -> Answer:
     asked = question.parameter("PhoneNumber")
-    found = [
+    entries = [
         {
             "account_sid": account.sid,
             "date_created": as_rfc2822(_CREATED),
@@ -97,7 +97,7 @@ def caller_ids(question: Question, account: Account, setup: Setup) -> Answer:
         for number in setup.verified
         if asked in (None, number)
     ]
-    return listing(question, "outgoing_caller_ids", found)
+    return listing(question, "outgoing_caller_ids", entries)
 
 
 def services(question: Question, account: Account, setup: Setup, origin: str) -> Answer:
@@ -109,8 +109,8 @@ def service(
     question: Question, account: Account, setup: Setup, origin: str, sid: str, part: str
 ) -> Answer:
     """Answer for a Messaging Service or one of its lists of senders."""
-    found = setup.service(sid)
-    if found is None:
+    senders = setup.service(sid)
+    if senders is None:
         return not_found(question)
     common = {"account_sid": account.sid, "service_sid": sid, **_ISO_DATES}
     if part == "":
@@ -128,13 +128,13 @@ def service(
                 "sid": sid_of(number),
                 **common,
             }
-            for number in found["numbers"]
+            for number in senders["numbers"]
         ]
         return newer_listing(question, "phone_numbers", entries, origin)
     if part == "/AlphaSenders":
         entries = [
             {"alpha_sender": name, "capabilities": ["SMS"], "sid": "AI" + 32 * "0", **common}
-            for name in found["alpha"]
+            for name in senders["alpha"]
         ]
         return newer_listing(question, "alpha_senders", entries, origin)
     if part == "/ShortCodes":
@@ -146,10 +146,10 @@ def service(
                 "sid": "SC" + code.zfill(32),
                 **common,
             }
-            for code in found["short_codes"]
+            for code in senders["short_codes"]
         ]
         return newer_listing(question, "short_codes", entries, origin)
-    campaign = found["campaign"]
+    campaign = senders["campaign"]
     entries = [] if campaign is None else [{"campaign_status": campaign, "sid": "QE" + 32 * "0"}]
     return newer_listing(question, "compliance", entries, origin)
 

@@ -124,7 +124,7 @@ class Faults:
             raise ValueError(f"fault {kind!r} has no option {sorted(unknown)[0]!r}")
         for name, value in options.items():
             if name in _TYPES and value is not None and type(value) not in _TYPES[name]:
-                expected = " or ".join(each.__name__ for each in _TYPES[name])
+                expected = " or ".join(allowed.__name__ for allowed in _TYPES[name])
                 raise ValueError(f"{name!r} of fault {kind!r} must be {expected}")
         if kind == "early" and options.get("status", 103) not in _EARLY:
             raise ValueError("'status' of fault 'early' must be 100, 102 to 199, 204 or 304")

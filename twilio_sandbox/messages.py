@@ -80,7 +80,7 @@ def _missing(
         return 21602
     if len(body) > 1600:
         return 21617
-    if len(media) > 10 or not all(re.match("https?://.", each) for each in media):
+    if len(media) > 10 or not all(re.match("https?://.", url) for url in media):
         return 21620
     return None
 
@@ -97,7 +97,7 @@ def _sender_of_service(
     pool = [*senders["numbers"], *senders["short_codes"], *senders["alpha"]]
     if not pool:
         return 21704, sender
-    fitting = [each for each in pool if not _no_route(to, each, setup)]
+    fitting = [candidate for candidate in pool if not _no_route(to, candidate, setup)]
     if not fitting:
         return 21703, sender
     return None, sender or fitting[0]
@@ -216,11 +216,11 @@ def list_all(question: Question, store: Store) -> Answer:
 
     # One more than the page holds tells whether another page follows.
     if token is not None and token["side"] == "B":
-        found = store.page(wanted, size + 1, newer_than=token["sid"])
-        newer, older, found = page > 0 and len(found) > size, True, found[-size:]
+        messages = store.page(wanted, size + 1, newer_than=token["sid"])
+        newer, older, messages = page > 0 and len(messages) > size, True, messages[-size:]
     else:
-        found = store.page(wanted, size + 1, older_than=token["sid"] if token else None)
-        newer, older, found = page > 0, len(found) > size, found[:size]
+        messages = store.page(wanted, size + 1, older_than=token["sid"] if token else None)
+        newer, older, messages = page > 0, len(messages) > size, messages[:size]
 
     filters = {name: query[name] for name in FILTERS if name in query}
     path = question.path
@@ -233,19 +233,19 @@ def list_all(question: Question, store: Store) -> Answer:
     return Answer(
         200,
         {
-            "end": page * size + max(len(found) - 1, 0),
+            "end": page * size + max(len(messages) - 1, 0),
             "first_page_uri": uri(0),
             "next_page_uri": (
-                uri(page + 1, PageToken=f"PA{found[-1].sid}") if older and found else None
+                uri(page + 1, PageToken=f"PA{messages[-1].sid}") if older and messages else None
             ),
             "page": page,
             "page_size": size,
             "previous_page_uri": (
-                uri(page - 1, PageToken=f"PB{found[0].sid}") if newer and found else None
+                uri(page - 1, PageToken=f"PB{messages[0].sid}") if newer and messages else None
             ),
             "start": page * size,
             "uri": f"{path}?{question.query}" if question.query else uri(0),
-            "messages": [store.view(each, now) for each in found],
+            "messages": [store.view(message, now) for message in messages],
         },
     )
 

@@ -150,7 +150,7 @@ class Sandbox:
         was given, or none yet.
         """
         with self._log_lock:
-            return [dict(each) for each in self._requests]
+            return [dict(request) for request in self._requests]
 
     def now(self) -> float:
         """The time by the sandbox's clock, in seconds since 1970."""
@@ -457,7 +457,7 @@ class Sandbox:
             self.seed(**value)
             return {}
         if asked == "POST /messages":
-            return [self.add(each) for each in (value if isinstance(value, list) else [value])]
+            return [self.add(entry) for entry in (value if isinstance(value, list) else [value])]
         return None
 
 
@@ -490,7 +490,7 @@ def _altered(done: Answer, fault: Fault, question: Question) -> Answer:
     value = done.value
     if kind == "body" and isinstance(value, dict):
         if "messages" in value:
-            patched = [{**each, **options["patch"]} for each in value["messages"]]
+            patched = [{**message, **options["patch"]} for message in value["messages"]]
             return Answer(status, {**value, "messages": patched})
         return Answer(status, {**value, **options["patch"]})
     if kind.endswith("_page") and done.status == 200:
@@ -503,11 +503,11 @@ def _next_page(page: Mapping[str, Any], fault: Fault, question: Question) -> Any
         return _foreign(fault.options, question.path)
     if fault.kind == "repeated_page":
         return f"{question.path}?{question.query}" if question.query else question.path
-    found, following = page["messages"], page["next_page_uri"]
+    messages, following = page["messages"], page["next_page_uri"]
     by = fault.options["by"]
-    if following is None or by >= len(found):
+    if following is None or by >= len(messages):
         return following
-    return following.replace(found[-1]["sid"], found[-1 - by]["sid"])
+    return following.replace(messages[-1]["sid"], messages[-1 - by]["sid"])
 
 
 def _foreign(options: Mapping[str, Any], path: str) -> Any:

@@ -91,7 +91,7 @@ class Setup:
 
     def changed(self, changes: Mapping[str, Any]) -> Setup:
         """Return a set-up with these fields changed. Raise ValueError for what can't be."""
-        known = {each.name: each for each in fields(self)}
+        known = {entry.name: entry for entry in fields(self)}
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"a set-up has no {name!r}; it has {', '.join(known)}")
@@ -111,7 +111,7 @@ def _is_list_of_texts(value: Any) -> bool:
 
 def _is_countries(value: Any) -> bool:
     return value == ALL_COUNTRIES or (
-        _is_list_of_texts(value) and all(re.fullmatch("[A-Z]{2}", each) for each in value)
+        _is_list_of_texts(value) and all(re.fullmatch("[A-Z]{2}", country) for country in value)
     )
 
 

@@ -192,7 +192,7 @@ class Store:
 
     def keep(self, message: Message) -> None:
         with self._lock:
-            insort(self._ordered, message, key=lambda each: each.key)
+            insort(self._ordered, message, key=lambda kept: kept.key)
             self._by_sid[message.sid] = message
 
     def cancel(self, message: Message) -> bool:
@@ -280,10 +280,10 @@ class Store:
             for index in range(how_many)
         ]
         with self._lock:
-            new = [each for each in added if each.sid not in self._by_sid]
-            self._by_sid.update((each.sid, each) for each in new)
+            new = [message for message in added if message.sid not in self._by_sid]
+            self._by_sid.update((message.sid, message) for message in new)
             self._ordered.extend(new)
-            self._ordered.sort(key=lambda each: each.key)
+            self._ordered.sort(key=lambda message: message.key)
 
     def get(self, sid: str) -> Message | None:
         with self._lock:
@@ -292,7 +292,7 @@ class Store:
     def all(self) -> list[dict[str, Any]]:
         with self._lock:
             kept = list(reversed(self._ordered))
-        return [self.view(each) for each in kept]
+        return [self.view(message) for message in kept]
 
     def page(
         self,
@@ -314,11 +314,11 @@ class Store:
                 places = range(self._position(older_than))[::-1]
             else:
                 places = range(len(self._ordered))[::-1]
-            found = list(islice(filter(listed, map(self._ordered.__getitem__, places)), size))
-        return found if newer_than is None else found[::-1]
+            messages = list(islice(filter(listed, map(self._ordered.__getitem__, places)), size))
+        return messages if newer_than is None else messages[::-1]
 
     def _position(self, sid: str) -> int:
-        return bisect_left(self._ordered, self._by_sid[sid].key, key=lambda each: each.key)
+        return bisect_left(self._ordered, self._by_sid[sid].key, key=lambda kept: kept.key)
 
     def _stage(self, message: Message, now: float) -> int:
         last = len(message.course) - 1
@@ -352,7 +352,7 @@ class Store:
         if "date_sent" in message.fixed:
             given = message.fixed["date_sent"]
             return None if given is None else parsedate_to_datetime(given).timestamp()
-        step = next((at for at, each in enumerate(message.course) if each in SENT), None)
+        step = next((at for at, status in enumerate(message.course) if status in SENT), None)
         if step is None or self._stage(message, now) < step:
             return None
         return self._reached(message, step)
@@ -411,8 +411,12 @@ def as_rfc2822(seconds: int) -> str:
 @lru_cache(maxsize=4096)
 def count_segments(body: str) -> int:
     """Return how many SMS the body takes: 160 or 153 characters each in GSM-7, 70 or 67 else."""
-    if all(each in _GSM or each in _GSM_EXTENSION for each in body):
-        units, single, joined = sum(2 if each in _GSM_EXTENSION else 1 for each in body), 160, 153
+    if all(letter in _GSM or letter in _GSM_EXTENSION for letter in body):
+        units, single, joined = (
+            sum(2 if letter in _GSM_EXTENSION else 1 for letter in body),
+            160,
+            153,
+        )
     else:
         units, single, joined = len(body.encode("utf-16-le", "surrogatepass")) // 2, 70, 67
     return 1 if units <= single else math.ceil(units / joined)

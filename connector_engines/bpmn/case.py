@@ -96,7 +96,7 @@ class Case:
         self._tasks: dict[str, Any] = {}
         if self.calls:
             workflows = (workflow, *workflow.subprocesses.values())
-            tasks = {str(task.id): task for each in workflows for task in each.tasks.values()}
+            tasks = {str(task.id): task for flow in workflows for task in flow.tasks.values()}
             self._tasks = {name: tasks[name] for name in self.calls if name in tasks}
         self._events: list[Event] = []
         self._scripts = Scripts(names or {})
@@ -420,23 +420,23 @@ class Case:
         """
         chosen = self._stopped(name)
         if name is None and self._failure() is not None:
-            chosen = [each for each in chosen if self.calls[each].state is State.FAILED]
+            chosen = [task_id for task_id in chosen if self.calls[task_id].state is State.FAILED]
         elif name is not None and not chosen:
             raise InvalidInput(f"no call of '{name}' stands still.")
-        for each in chosen:
-            self.calls.go(each, "retry")
-            if self._is_left(each):
-                self._forget(each)  # the process has left it, and goes on without its result
+        for task_id in chosen:
+            self.calls.go(task_id, "retry")
+            if self._is_left(task_id):
+                self._forget(task_id)  # the process has left it, and goes on without its result
         if self.calls.of(State.FAILED):
             return
         self.fault = None
         with given(now, self._new_id):
             for task in self.workflow.get_tasks(state=TaskState.ERROR):
-                each = str(task.id)
-                if each in self.calls:
+                task_id = str(task.id)
+                if task_id in self.calls:
                     # The call itself went well, and is not made again: only what came after.
                     task._set_state(TaskState.STARTED)
-                    self._complete(each)
+                    self._complete(task_id)
                 else:
                     self.workflow.reset_from_task_id(task.id)
 
@@ -451,10 +451,10 @@ class Case:
         stopped = self._stopped(name)
         if len(stopped) > 1:
             stopped = [
-                each for each in stopped if _is_of(output, self.calls[each].inputs or {})
+                task_id for task_id in stopped if _is_of(output, self.calls[task_id].inputs or {})
             ] or stopped
         if len(stopped) != 1:
-            named = [f"{each} of {self.calls[each].label}" for each in stopped]
+            named = [f"{task_id} of {self.calls[task_id].label}" for task_id in stopped]
             raise InvalidInput(
                 f"{len(stopped)} calls stand still: name the one to settle "
                 f"({'; '.join(named) or 'none'})."
@@ -546,13 +546,15 @@ class Case:
 
     def _waiting(self) -> str:
         workflows = (self.workflow, *self.workflow.subprocesses.values())
-        waiting = [task for each in workflows for task in each.waiting.values()]
+        waiting = [task for flow in workflows for task in flow.waiting.values()]
         return ", ".join(_named(task)[0] for task in waiting) or "the process"
 
     def _stopped(self, name: str | None) -> list[str]:
         """Return the calls that stand still, all or those of one element or task id."""
         stopped = [*self.calls.of(State.UNKNOWN), *self.calls.of(State.FAILED)]
-        return [each for each in stopped if name in (None, self.calls[each].element, each)]
+        return [
+            task_id for task_id in stopped if name in (None, self.calls[task_id].element, task_id)
+        ]
 
     def _failure(self) -> dict[str, Any] | None:
         """Return why it can't go on: a call that failed, or a fault of the process itself."""
@@ -718,7 +720,7 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
         copied: dict[str, Any] = json.loads(json.dumps(dict(data), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the data of a case must be JSON ({error}).") from error
-    if any("typename" in each for each in _objects(copied)):
+    if any("typename" in record for record in _objects(copied)):
         raise InvalidInput("the name 'typename' is SpiffWorkflow's own: name the field otherwise.")
     return copied
 

@@ -33,8 +33,8 @@ def case_of_first_format(
     with given(now, new_id):
         workflow = registry.restore(fields)
     calls, late = {}, []
-    for each in (workflow, *workflow.subprocesses.values()):
-        for task in each.tasks.values():
+    for flow in (workflow, *workflow.subprocesses.values()):
+        for task in flow.tasks.values():
             workflow.track.note(task)
             record = task.internal_data.pop("connector_call", {})
             if "late" in record:

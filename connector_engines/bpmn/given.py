@@ -50,14 +50,14 @@ _machine_time = SpiffWorkflow.task.time.time
 
 
 def _new_id() -> UUID:
-    found = _GIVEN.get()
-    return found.new_id() if found else _machine_id()
+    context = _GIVEN.get()
+    return context.new_id() if context else _machine_id()
 
 
 def moment() -> float:
     """Return the given moment, or the machine's where none is given."""
-    found = _GIVEN.get()
-    return found.now if found else _machine_time()
+    context = _GIVEN.get()
+    return context.now if context else _machine_time()
 
 
 class _Kind(type):

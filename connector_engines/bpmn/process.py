@@ -178,16 +178,16 @@ def parse(
             "them too, or the folder of both."
         )
     chosen = _chosen(drawings, process_id)
-    path = next(each for each, tree in drawings.items() if chosen in _processes(tree))
+    path = next(file for file, tree in drawings.items() if chosen in _processes(tree))
     files: dict[str, Path] = {}
-    for each, tree in drawings.items():
+    for file, tree in drawings.items():
         for name in _processes(tree):
-            if files.setdefault(name, each) is not each:
-                why = f"the process '{name}' is in {files[name].name} and in {each.name}"
+            if files.setdefault(name, file) is not file:
+                why = f"the process '{name}' is in {files[name].name} and in {file.name}"
                 raise InvalidProcess(f"{path}: {why}: leave one of the files out.")
     problems = [
-        f"{problem}" if each == path else f"{each.name}: {problem}"
-        for each, tree in drawings.items()
+        f"{problem}" if file == path else f"{file.name}: {problem}"
+        for file, tree in drawings.items()
         for problem in (
             *_references(tree),
             *_unsupported(tree),
@@ -203,11 +203,11 @@ def parse(
         _complete(tree)
     parser = _Parser()
     try:
-        for each, tree in decisions.items():
-            parser.add_dmn_xml(tree.getroot(), str(each))
-        for each, tree in drawings.items():
-            _validate(tree, str(each))
-            parser.add_bpmn_xml(tree, str(each))
+        for file, tree in decisions.items():
+            parser.add_dmn_xml(tree.getroot(), str(file))
+        for file, tree in drawings.items():
+            _validate(tree, str(file))
+            parser.add_bpmn_xml(tree, str(file))
         spec = parser.get_spec(chosen)
         subprocesses = parser.get_subprocess_specs(chosen)
     except ValidationException as error:
@@ -240,14 +240,14 @@ def _is_bpmn(tree: Any) -> bool:
 
 
 def _processes(tree: Any) -> dict[str, Any]:
-    return {str(each.get("id")): each for each in tree.iterfind(".//bpmn:process", _NAMES)}
+    return {str(process.get("id")): process for process in tree.iterfind(".//bpmn:process", _NAMES)}
 
 
 def _saved_by(tree: Any) -> str:
     """Say which program saved a file that can't be run as it is."""
     root = tree.getroot()
     program = root.get("exporter") or ""
-    spaces = " ".join(str(each) for each in root.nsmap.values()).lower()
+    spaces = " ".join(str(space) for space in root.nsmap.values()).lower()
     for word, name in (("bizagi", "Bizagi Modeler"), ("camunda", "Camunda Modeler")):
         if not program and word in spaces:
             program = name
@@ -288,7 +288,7 @@ def _tree(path: Path, content: bytes) -> Any:
 def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
     """Return the id of the process to run: the one asked for, or the only one that can be meant."""
     processes = {
-        name: each for tree in drawings.values() for name, each in _processes(tree).items()
+        name: process for tree in drawings.values() for name, process in _processes(tree).items()
     }
     if asked in processes:
         return str(asked)
@@ -297,7 +297,9 @@ def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
         for tree in drawings.values()
         for call in tree.iterfind(".//bpmn:callActivity", _NAMES)
     }
-    executable = [name for name, each in processes.items() if each.get("isExecutable") == "true"]
+    executable = [
+        name for name, process in processes.items() if process.get("isExecutable") == "true"
+    ]
     meant = [name for name in executable if name not in called] or executable
     if asked is None and len(meant) == 1:
         return meant[0]
@@ -327,7 +329,7 @@ def _complete(tree: Any) -> None:
             element.attrib.pop(attribute, None)
     for process in tree.iterfind(".//bpmn:process", _NAMES):
         process.set("isExecutable", "true")  # it was named, or is called
-    declared = {each.get("id") for each in tree.iterfind(".//bpmn:dataStore", _NAMES)}
+    declared = {store.get("id") for store in tree.iterfind(".//bpmn:dataStore", _NAMES)}
     for reference in tree.iterfind(".//bpmn:dataStoreReference", _NAMES):
         store = reference.get("dataStoreRef") or reference.get("id")
         reference.set("dataStoreRef", store)
@@ -356,7 +358,7 @@ def _leaving(tree: Any) -> set[str | None]:
 
 def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any]) -> Iterator[str]:
     """Check that the processes and decisions that are called are in one of the files."""
-    processes = {name for each in drawings.values() for name in _processes(each)}
+    processes = {name for drawing in drawings.values() for name in _processes(drawing)}
     for call in tree.iterfind(".//bpmn:callActivity", _NAMES):
         name = call.get("calledElement")
         if not name:
@@ -368,8 +370,8 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
             )
     known = {
         element.get("id")
-        for each in decisions.values()
-        for element in each.iter()
+        for table in decisions.values()
+        for element in table.iter()
         if isinstance(element.tag, str) and etree.QName(element).localname == "decision"
     }
     for task in tree.iterfind(".//bpmn:businessRuleTask", _NAMES):
@@ -489,7 +491,7 @@ def _offered(connectors: Mapping[str, Connector]) -> str:
     for name, connector in connectors.items():
         for action in connector.actions.values():
             required = action.input_schema.get("required", ())
-            needed = ", ".join(each for each in required if each not in action.globals)
+            needed = ", ".join(field for field in required if field not in action.globals)
             offered.append(f"{name}/{action.name}" + (f" with {needed}" if needed else ""))
     return "; ".join(offered) or "none is loaded"
 

@@ -60,7 +60,7 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
     """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
-        allowed = {each.__name__: each for each in _BUILTINS} | _MODULES | dict(names)
+        allowed = {builtin.__name__: builtin for builtin in _BUILTINS} | _MODULES | dict(names)
         # Among the built-ins, a variable of the case comes before a name of these.
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
         self.wanted: list[Any] = []

@@ -223,7 +223,7 @@ class _Writer:
         if not self._case.is_over:
             workflow = self._case.workflow
             workflows = (workflow, *workflow.subprocesses.values())
-            tasks = [task for each in workflows for task in each.tasks.values()]
+            tasks = [task for flow in workflows for task in flow.tasks.values()]
             self.write_tasks(sorted(tasks, key=lambda task: task.number))
             self.write_calls(self._case.calls)
 
@@ -300,14 +300,16 @@ class _Writer:
         growing = shared_output(task)
         entries = [
             f"{_encode(name)}:"
-            + (self._growing_list(task.number, each) if name == growing else self._value(each))
-            for name, each in _REGISTRY.clean(data).items()
+            + (self._growing_list(task.number, value) if name == growing else self._value(value))
+            for name, value in _REGISTRY.clean(data).items()
         ]
         return f'{_encode(fields)[:-1]},"data":{{{",".join(entries)}}}}}'
 
     def _data(self, data: Mapping[str, Any]) -> str:
         items = _REGISTRY.clean(data).items()
-        return "{" + ",".join(f"{_encode(name)}:{self._value(each)}" for name, each in items) + "}"
+        return (
+            "{" + ",".join(f"{_encode(name)}:{self._value(value)}" for name, value in items) + "}"
+        )
 
     def _value(self, value: Any) -> str:
         """Write a value in its place, or its name: {"v": value}, {"r": name}, {"l": parts}."""
@@ -405,7 +407,11 @@ class _Names:
     def forget(self, name: str) -> None:
         if name in self._digests:
             del self._names[self._digests.pop(name)]
-            self._chunks = {items: each for items, each in self._chunks.items() if each != name}
+            self._chunks = {
+                items: chunk_name
+                for items, chunk_name in self._chunks.items()
+                if chunk_name != name
+            }
 
     def _add(self, name: str, digest: bytes) -> None:
         self._names[digest], self._digests[name] = name, digest
@@ -467,8 +473,8 @@ class _Reader:
                 subprocess.completed_event.connect(task.task_spec._on_subworkflow_completed, task)
                 workflow.subprocesses[task.id] = owners[number] = subprocess
                 self._head(subprocess, json.loads(self._parts[name]), name)
-        for each, last in self._last:
-            each.last_task = numbers.get(last or 0)
+        for workflow, last in self._last:
+            workflow.last_task = numbers.get(last or 0)
         workflow.track.count = max(numbers, default=0)
         workflow.bpmn_events = _REGISTRY.restore(head["events"])
         calls = [json.loads(text) for name, text in self._parts.items() if name.startswith("c")]

@@ -298,7 +298,9 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
                 self.delete_subprocess(task)
             parent = task.parent
             if parent is None:
-                if task.data and all(each._state == TaskState.COMPLETED for each in task.children):
+                if task.data and all(
+                    child._state == TaskState.COMPLETED for child in task.children
+                ):
                     task.data = {}
                     self.track.note(task)
             elif _is_done_with(task, parent):
@@ -370,12 +372,12 @@ def _is_open(task: Any) -> bool:
     if not isinstance(task.task_spec, (BoundaryEventSplit, StartEventSplit)):
         return False
     # Not that of a later round, which has begun below.
-    inside = (each for child in task.children for each in _walk(child, _ANY, task.task_spec.name))
+    inside = (inner for child in task.children for inner in _walk(child, _ANY, task.task_spec.name))
     return any(
-        isinstance(each.task_spec, Join)
-        and each.task_spec.split_task == task.task_spec.name
-        and not each.has_state(TaskState.FINISHED_MASK)
-        for each in inside
+        isinstance(inner.task_spec, Join)
+        and inner.task_spec.split_task == task.task_spec.name
+        and not inner.has_state(TaskState.FINISHED_MASK)
+        for inner in inside
     )
 
 

@@ -99,17 +99,19 @@ def cases(store: Path, form: str, status: str | None, limit: int | None, after: 
 def show(store: Path, case: str) -> None:
     """Print all that is known of a case as JSON: its data, its tasks, what stopped it."""
     with _stored(store) as engine:
-        found = engine.case(case)
+        details = engine.case(case)
         known = {
-            "id": found.id,
-            "process": found.process.name,
-            "status": found.status,
-            "error": found.error,
-            "stopped": found.stopped,
-            "late": found.late,
-            "tasks": found.tasks,
-            "waits_for": [{"kind": kind, "name": name} for kind, name in sorted(found.rules.waits)],
-            "data": found.data,
+            "id": details.id,
+            "process": details.process.name,
+            "status": details.status,
+            "error": details.error,
+            "stopped": details.stopped,
+            "late": details.late,
+            "tasks": details.tasks,
+            "waits_for": [
+                {"kind": kind, "name": name} for kind, name in sorted(details.rules.waits)
+            ],
+            "data": details.data,
         }
     click.echo(json.dumps(known, indent=2, ensure_ascii=not unicode_shown()))
 
@@ -120,9 +122,9 @@ def show(store: Path, case: str) -> None:
 def tasks(store: Path, case: str | None) -> None:
     """List the tasks that wait for people, one JSON object a line; of one case or of all."""
     with _stored(store) as engine:
-        for found in [engine.case(case)] if case else engine.resume():
-            for task in found.tasks:
-                line = json.dumps({"case": found.id, **task}, ensure_ascii=not unicode_shown())
+        for opened in [engine.case(case)] if case else engine.resume():
+            for task in opened.tasks:
+                line = json.dumps({"case": opened.id, **task}, ensure_ascii=not unicode_shown())
                 click.echo(line)
 
 

@@ -83,10 +83,10 @@ def proxy(
     from connector_engines.proxy import Proxy
 
     loaded = connectors(choice)
-    found = settings_of(loaded, config, environment)
+    settings = settings_of(loaded, config, environment)
     server = Proxy(
         loaded,
-        found,
+        settings,
         ledger=ledger,
         host=host,
         port=port,
@@ -103,7 +103,7 @@ def proxy(
     try:
         _start(server)
         click.echo(f"{server.url} serves {', '.join(loaded)}")
-        startup.check(loaded, found)
+        startup.check(loaded, settings)
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

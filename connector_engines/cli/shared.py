@@ -25,12 +25,12 @@ def configured(command: Any) -> Any:
 def connectors(choice: Choice) -> dict[str, Connector]:
     """Load the chosen connectors, by their names."""
     loaded = choice.load()
-    found = {connector.name: connector for connector in loaded}
-    if len(found) < len(loaded):
+    by_name = {connector.name: connector for connector in loaded}
+    if len(by_name) < len(loaded):
         names = [connector.name for connector in loaded]
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidConfiguration(f"--connector: two of them are named '{twice}'.")
-    return found
+    return by_name
 
 
 def settings_of(
@@ -54,14 +54,14 @@ def data_of(text: str | None) -> dict[str, Any]:
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text("utf-8")
-        found = json.loads(text)
+        data = json.loads(text)
     except OSError as error:
         raise InvalidInput(f"the data can't be read: {error.strerror}.") from error
     except ValueError:  # not chained: it keeps the text, which may hold a number
         raise InvalidInput("the data is not valid JSON; give an object, @FILE or -.") from None
-    if not isinstance(found, dict):
+    if not isinstance(data, dict):
         raise InvalidInput("the data must be a JSON object.")
-    return found
+    return data
 
 
 def unicode_shown() -> bool:

@@ -96,7 +96,9 @@ def worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_end, stop, number)
         async with serving:
-            versions = ", ".join(f"{name} {each.version}" for name, each in loaded.items())
+            versions = ", ".join(
+                f"{name} {connector.version}" for name, connector in loaded.items()
+            )
             click.echo(f"task queue '{task_queue}': {versions}")
             startup.check(loaded, settings)
             await stop.wait()
@@ -146,8 +148,8 @@ def start(
 def show(case: str, **server: Any) -> None:
     """Print all that is known of a case as JSON: its data, its tasks, what stopped it."""
 
-    async def print_it(found: CaseHandle) -> None:
-        click.echo(json.dumps(await found.show(), indent=2, ensure_ascii=not unicode_shown()))
+    async def print_it(handle: CaseHandle) -> None:
+        click.echo(json.dumps(await handle.show(), indent=2, ensure_ascii=not unicode_shown()))
 
     _of(case, server, {}, print_it)
 
@@ -169,7 +171,7 @@ def settle(
 ) -> None:
     """Give the output (JSON, @FILE or -) of the call that a case stands still at."""
     given = data_of(output)
-    _of(case, server, connectors(choice), lambda found: found.settle(given, task))
+    _of(case, server, connectors(choice), lambda handle: handle.settle(given, task))
 
 
 @temporal.command()
@@ -181,7 +183,7 @@ def retry(case: str, task: str | None, **server: Any) -> None:
 
     A call that may have been carried out is made once more: look first.
     """
-    _of(case, server, {}, lambda found: found.retry(task))
+    _of(case, server, {}, lambda handle: handle.retry(task))
 
 
 @temporal.command()
@@ -192,7 +194,7 @@ def retry(case: str, task: str | None, **server: Any) -> None:
 def complete(case: str, task: str, data: str | None, **server: Any) -> None:
     """End a task that waits for somebody: its own id or its element's."""
     given = data_of(data)
-    _of(case, server, {}, lambda found: found.complete(task, given))
+    _of(case, server, {}, lambda handle: handle.complete(task, given))
 
 
 @temporal.command()
@@ -213,11 +215,11 @@ def message(
     """Give a message to a case. Exit status 4 where it does not wait for one of this name."""
     payload, meant = data_of(data), data_of(correlation)
 
-    async def give(found: CaseHandle) -> None:
+    async def give(handle: CaseHandle) -> None:
         if is_signal:
-            taken = await found.signal(name, payload)
+            taken = await handle.signal(name, payload)
         else:
-            taken = await found.message(name, payload, meant)
+            taken = await handle.message(name, payload, meant)
         if not taken:
             click.echo(f"case '{case}' does not wait for '{name}'.", err=True)
             sys.exit(4)

@@ -227,7 +227,7 @@ class Driver:
         result = self._result(begun)
         self.engine.callers.give()
         with self.engine.lock:
-            others = [each for each in self.engine.drivers if each is not self]
+            others = [driver for driver in self.engine.drivers if driver is not self]
         for driver in others:
             driver.signals.put(None)  # there is room for a call of theirs
         self.signals.put(_Ended(begun, result))

@@ -267,7 +267,7 @@ class Engine:
         waiting = [case for case in list(self._open.values()) if (kind, name) in case.rules.waits]
         if self.store is not None:
             known = {case.id for case in waiting}
-            ids = [each for each in self.store.waiting(kind, name) if each not in known]
+            ids = [case_id for case_id in self.store.waiting(kind, name) if case_id not in known]
             waiting += [case for case in map(self.read_back, ids) if case is not None]
         received = []
         for case in waiting:

@@ -87,8 +87,8 @@ class Store:
                 "UPDATE cases SET due = 0 WHERE due = ? OR status = 'interrupted'", (IN_HAND,)
             )
             self._path, self._file = path, file
-            found = os.stat(file)
-            self._inode = (found.st_dev, found.st_ino)
+            file_status = os.stat(file)
+            self._inode = (file_status.st_dev, file_status.st_ino)
             undo.pop_all()
 
     def close(self) -> None:
@@ -104,10 +104,10 @@ class Store:
 
     def process(self, key: str) -> str:
         with self._lock:
-            found = self._database.execute(
+            row = self._database.execute(
                 "SELECT definition FROM processes WHERE key = ?", (key,)
             ).fetchone()
-        return str(found[0])
+        return str(row[0])
 
     def put(self, changes: Iterable[Change]) -> None:
         """Commit the changes of these cases, all of them or none."""
@@ -165,10 +165,10 @@ class Store:
     def _check_file(self) -> None:
         """Notice a store that was deleted or replaced: what is written to it would be lost."""
         try:
-            found = os.stat(self._file)
+            file_status = os.stat(self._file)
         except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._inode:
+            file_status = None
+        if file_status is None or (file_status.st_dev, file_status.st_ino) != self._inode:
             raise StoreFailed(
                 f"{self._path}: the file was deleted or replaced while it was in use. Nothing more "
                 "is begun; put it back and resume."

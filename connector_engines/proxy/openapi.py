@@ -105,14 +105,16 @@ def document(
         "openapi": "3.1.0",
         "info": {
             "title": "Connector proxy",
-            "version": ", ".join(f"{name} {each.version}" for name, each in connectors.items()),
+            "version": ", ".join(
+                f"{name} {connector.version}" for name, connector in connectors.items()
+            ),
             "description": "Actions of connectors as commands, in Spiff Arena's protocol.",
         },
         "servers": [{"url": "/"}],
         "security": [{"apiKey": []}] if keyed else [],
         "tags": [
-            {"name": name, "description": each.manifest["description"]}
-            for name, each in connectors.items()
+            {"name": name, "description": connector.manifest["description"]}
+            for name, connector in connectors.items()
         ],
         "paths": paths,
         "components": components,

@@ -52,8 +52,8 @@ class Fields:
         position = begin = 0
         while position < len(data):
             if self._in_string:
-                found = _IN_STRING.match(data, position)
-                position = found.end() if found else position
+                match = _IN_STRING.match(data, position)
+                position = match.end() if match else position
                 if position < len(data):
                     if data[position : position + 1] == b"\\":  # its second half is yet to come
                         self._rest = data[position:]

@@ -222,8 +222,10 @@ class Proxy:
             )
 
         try:
-            found = await loop.getaddrinfo(self.host or None, self.port, type=socket.SOCK_STREAM)
-            family, _, _, _, address = found[0]
+            addresses = await loop.getaddrinfo(
+                self.host or None, self.port, type=socket.SOCK_STREAM
+            )
+            family, _, _, _, address = addresses[0]
             listener = socket.create_server(
                 (address[0], self.port), family=family, backlog=_BACKLOG
             )

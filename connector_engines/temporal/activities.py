@@ -50,7 +50,7 @@ class Calls:
     ) -> None:
         self.client = client
         self.connectors = dict(connectors)
-        self.resend_after = {name: each.get(_RESEND) for name, each in settings.items()}
+        self.resend_after = {name: values.get(_RESEND) for name, values in settings.items()}
         self.storage = client.data_converter.external_storage is not None
         with contextlib.ExitStack() as undo:
             # Leave to send again what a look-up does not find is the case's to give, for one

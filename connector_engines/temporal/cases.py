@@ -169,10 +169,12 @@ class CaseHandle:
         what the action returns.
         """
         with refusals():
-            found = await self.workflow.query(CaseWorkflow.to_settle, args=[dict(output), name])
-        if "problem" in found:
-            raise InvalidInput(found["problem"])
-        connector, _, action_name = found["operator"].partition("/")
+            stopped_call = await self.workflow.query(
+                CaseWorkflow.to_settle, args=[dict(output), name]
+            )
+        if "problem" in stopped_call:
+            raise InvalidInput(stopped_call["problem"])
+        connector, _, action_name = stopped_call["operator"].partition("/")
         if connector not in self._cases.connectors:
             raise InvalidInput(f"the connector '{connector}' is not loaded.")
         action = self._cases.connectors[connector].action(action_name)
@@ -181,12 +183,12 @@ class CaseHandle:
             listed = "; ".join(problems)
             raise InvalidInput(f"output of {action.name}: {listed}.", problems=problems)
         if not action.repeatable and action.identifier is not None:
-            made, call = str(output[action.identifier]), call_id(self.id, found["task"])
+            made, call = str(output[action.identifier]), call_id(self.id, stopped_call["task"])
             with refusals():
-                free = await claim(self._cases.client, found["queue"], connector, made, call)
+                free = await claim(self._cases.client, stopped_call["queue"], connector, made, call)
             if not free:
                 raise InvalidInput(f"output of {action.name}: {made} belongs to another call.")
-        await self._update(CaseWorkflow.settle, dict(output), found["task"])
+        await self._update(CaseWorkflow.settle, dict(output), stopped_call["task"])
 
     async def retry(self, name: str | None = None) -> None:
         """Let a stopped case try again what stopped it; see `stopped` for names.

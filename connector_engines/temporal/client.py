@@ -28,22 +28,22 @@ async def connect(
     TLS and API keys too. Raise InvalidConfiguration.
     """
     try:
-        found = ClientConfig.load_client_connect_config()
+        config = ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError) as error:
         raise InvalidConfiguration(f"Temporal's configuration can't be read: {error}.") from error
     if address is not None:
-        found["target_host"] = address
+        config["target_host"] = address
     if namespace is not None:
-        found["namespace"] = namespace
-    found.setdefault("target_host", "localhost:7233")
+        config["namespace"] = namespace
+    config.setdefault("target_host", "localhost:7233")
     if data_converter is not None:
-        found["data_converter"] = data_converter  # type: ignore[typeddict-unknown-key]
+        config["data_converter"] = data_converter  # type: ignore[typeddict-unknown-key]
     try:
-        client = await Client.connect(**found)
+        client = await Client.connect(**config)
         await client.count_workflows("WorkflowId = ''")  # the server does not check the namespace
     except (RuntimeError, ValueError) as error:
         raise InvalidConfiguration(
-            f"no Temporal server can be reached at '{found['target_host']}': "
+            f"no Temporal server can be reached at '{config['target_host']}': "
             f"{str(error).rstrip('.')[:200]}."
         ) from error
     except RPCError as error:
