@@ -110,8 +110,8 @@ class Cases:
         contents = drawings.contents(path)
         key = (drawings.digest(contents), process)
         if key not in self._read:
-            found = bpmn.parse(contents, self.connectors, self._settings, process)
-            text = bpmn.process_text(found)
+            parsed = bpmn.parse(contents, self.connectors, self._settings, process)
+            text = bpmn.process_text(parsed)
             needs = {
                 name: connector.version
                 for name, connector in self.connectors.items()
