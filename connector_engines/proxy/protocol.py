@@ -89,8 +89,6 @@ class Fields:
 
     def value(self) -> dict[str, Any]:
         """Return the fields, what was passed over as None. Raise ValueError for anything else."""
-        if self._in_string or self._rest:
-            raise ValueError("the text ends in a string")
         fields = json.loads(
             self._kept.decode("utf-8"), object_pairs_hook=unique, parse_constant=_no_constant
         )

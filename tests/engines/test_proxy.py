@@ -453,6 +453,26 @@ def test_request_that_is_too_large_is_413_and_one_that_is_not_is_taken(opened, s
     assert len(sent()) == 1
 
 
+def test_inputs_that_are_too_large_are_413_and_what_an_engine_adds_is_not(proxy, sent):
+    large = 300_000 * "x"
+    assert post(proxy, "twilio/send_sms", {**SMS, "spiff__task_data": large}).ok
+    refused = post(proxy, "twilio/send_sms", {**SMS, "body": large})
+    assert (refused.status_code, code_of(refused)) == (413, "too_large")
+    assert len(sent()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"to": "+1415', '{"spiff__task_data": "x', '{"spiff__task_data": "x\\', '{"a": {"b": 1}'],
+)
+def test_json_that_is_cut_off_is_400(proxy, sent, text):
+    headers = {"Content-Type": "application/json"}
+    url = f"{proxy.url}/v1/do/twilio/send_sms"
+    answer = requests.post(url, data=text, headers=headers, timeout=20)
+    assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
+    assert sent() == []
+
+
 def test_caller_that_asks_first_is_told_to_go_on_or_not_to(opened, sent):
     proxy = opened(most_bytes=1000)
     head = (
