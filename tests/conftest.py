@@ -65,7 +65,7 @@ def connection(twilio, sandbox):
 @pytest.fixture
 def sent(sandbox):
     """The POST requests that the sandbox has received so far."""
-    return lambda: [each for each in sandbox.requests if each["method"] == "POST"]
+    return lambda: [request for request in sandbox.requests if request["method"] == "POST"]
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ MESSAGE = {
 
 
 def types(field):
-    found = set(field["type"] if isinstance(field["type"], list) else [field["type"]])
-    return found - {"null"}
+    kinds = set(field["type"] if isinstance(field["type"], list) else [field["type"]])
+    return kinds - {"null"}
 
 
 def test_the_four_parameters(twilio):

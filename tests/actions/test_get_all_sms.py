@@ -4,7 +4,7 @@ from connector_runtime import errors
 
 
 def pages(sandbox):
-    return [each for each in sandbox.requests if each["method"] == "GET"]
+    return [request for request in sandbox.requests if request["method"] == "GET"]
 
 
 def test_no_message_at_all(connection):
@@ -13,9 +13,9 @@ def test_no_message_at_all(connection):
 
 def test_every_page_is_read_newest_first_and_once(connection, sandbox):
     sandbox.seed(2500)
-    found = connection.run("get_all_sms", {})["messages"]
-    expected = [each for each in sandbox.messages if each["direction"] != "inbound"]
-    assert [each["sid"] for each in found] == [each["sid"] for each in expected]
+    listed = connection.run("get_all_sms", {})["messages"]
+    expected = [message for message in sandbox.messages if message["direction"] != "inbound"]
+    assert [message["sid"] for message in listed] == [message["sid"] for message in expected]
     assert len(pages(sandbox)) == 3
     assert pages(sandbox)[0]["query"] == {"PageSize": "1000"}
 
@@ -24,8 +24,8 @@ def test_received_messages_are_left_out(connection, sandbox):
     sent = sandbox.add()
     sandbox.add({"direction": "inbound"})
     reply = sandbox.add({"direction": "outbound-reply"})
-    found = connection.run("get_all_sms")["messages"]
-    assert {each["sid"] for each in found} == {sent["sid"], reply["sid"]}
+    listed = connection.run("get_all_sms")["messages"]
+    assert {message["sid"] for message in listed} == {sent["sid"], reply["sid"]}
 
 
 def test_a_stream_gives_the_same_messages_a_page_at_a_time(connection, sandbox):
@@ -104,9 +104,9 @@ def test_a_fault_in_the_middle_is_repeated_without_loss_or_repetition(connection
     sandbox.seed(2500)
     sandbox.fail("reset_before", after=1)
     sandbox.fail("throttle", after=1)
-    found = connection.run("get_all_sms")["messages"]
-    assert len({each["sid"] for each in found}) == len(found)
-    assert len(found) == len([m for m in sandbox.messages if m["direction"] != "inbound"])
+    listed = connection.run("get_all_sms")["messages"]
+    assert len({message["sid"] for message in listed}) == len(listed)
+    assert len(listed) == len([m for m in sandbox.messages if m["direction"] != "inbound"])
 
 
 def test_a_fault_that_stays_ends_a_stream_with_an_error(connection, sandbox):

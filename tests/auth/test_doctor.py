@@ -477,9 +477,9 @@ def arranged(fault, sandbox):
 
 
 def test_each_set_up_gets_its_verdicts(examined):
-    found = outcomes(examined.english)
+    verdicts = outcomes(examined.english)
     expected = examined.world.expected
-    assert {name: found.get(name) for name in expected} == expected
+    assert {name: verdicts.get(name) for name in expected} == expected
 
 
 def test_every_text_is_reached_by_a_test():
@@ -495,7 +495,9 @@ def test_every_text_is_reached_by_a_test():
     }
     assert declared <= reached | ELSEWHERE
     reasons = {f"({name})" for name in SETUP["reasons"]}
-    assert reasons == {each.split()[1] for each in reached if each.split()[1].startswith("(")}
+    assert reasons == {
+        outcome.split()[1] for outcome in reached if outcome.split()[1].startswith("(")
+    }
 
 
 @pytest.mark.parametrize("world", ["ready, with two recipients", "a trial account just opened"])
@@ -691,9 +693,9 @@ def test_what_is_not_answered_in_time_can_not_be_told(examine, monkeypatch):
     fault = {"kind": "withhold", "path": "/GeoPermissions"}
     _, findings = examine(World({}, to=(CO,), faults=[fault]))
     assert time.monotonic() - started < 5
-    found = outcomes(findings)
-    assert found["country.1"] == "(unanswered)"
-    assert {found["account"], found["balance"]} == {"active", "positive"}
+    verdicts = outcomes(findings)
+    assert verdicts["country.1"] == "(unanswered)"
+    assert {verdicts["account"], verdicts["balance"]} == {"active", "positive"}
 
 
 def test_credentials_that_are_not_answered_in_time_are_an_error(examine, monkeypatch):

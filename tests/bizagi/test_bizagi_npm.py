@@ -47,7 +47,7 @@ def test_envelopes_are_those_that_bizagis_utilities_make(judge, bizc, host, sand
         host.call("", {}, sandbox.settings, router="authenticator"),
     ]
     envelopes = host.run(bizc, calls)
-    assert [each["success"] for each in envelopes] == [True] * 3 + [False] * 4 + [True]
+    assert [envelope["success"] for envelope in envelopes] == [True] * 3 + [False] * 4 + [True]
     judged = judge([{"envelope": envelope} for envelope in envelopes])
     for envelope, made in zip(envelopes, judged, strict=True):
         assert json.dumps(envelope) == json.dumps(made)  # the order of the keys too
@@ -97,4 +97,4 @@ def test_host_and_check_run_on_the_oldest_node(npm, bizc, host, sandbox):
     program = npm / "node_modules" / "node-10" / "bin" / "node"
     calls = [host.call("", {}, sandbox.settings, router="authenticator")]
     calls.append(host.call("", {}, sandbox.settings, router="cleanAllModulesCache"))
-    assert [each["success"] for each in host.run(bizc, calls, program)] == [True, True]
+    assert [envelope["success"] for envelope in host.run(bizc, calls, program)] == [True, True]

@@ -235,12 +235,12 @@ def test_authentication_parameter_beats_the_property_of_the_same_name(play, serv
 def test_pages_come_over_one_connection_and_a_look_up_over_another_than_the_send(play):
     pages = [{"page": {"messages": [], "next": f"?PageToken=PA{n}"}} for n in range(3)]
     _, asked = play("get_all_sms", {}, answers=[*pages, {"page": {"messages": []}}])
-    assert len({each["connection"] for each in asked}) == 1
-    found = {"messages": [{"id": "7" * 6, "date_created": "${now}"}]}
-    answers = [{"status": 500}, {"page": found}]
+    assert len({request["connection"] for request in asked}) == 1
+    page = {"messages": [{"id": "7" * 6, "date_created": "${now}"}]}
+    answers = [{"status": 500}, {"page": page}]
     envelope, asked = play(settings={"resolveSeconds": 5}, answers=answers)
     assert envelope["success"]
-    assert [each["method"] for each in asked] == ["POST", "GET"]
+    assert [request["method"] for request in asked] == ["POST", "GET"]
     assert asked[0]["connection"] != asked[1]["connection"]
 
 
@@ -249,7 +249,7 @@ def test_what_comes_unasked_is_no_answer_to_the_next_request(play):
     last = {"page": {"messages": [{"id": "0900"}]}}
     first = {"page": {"messages": [], "next": "?PageToken=PA1"}, "then": stray}
     envelope, asked = play("get_all_sms", {}, answers=[first, last])
-    assert [each["sid"][-4:] for each in output(envelope)["messages"]] == ["0900"]
+    assert [message["sid"][-4:] for message in output(envelope)["messages"]] == ["0900"]
     assert asked[0]["connection"] != asked[1]["connection"]
 
 
@@ -286,7 +286,7 @@ def test_write_gets_a_connection_of_its_own(installed, host, server):
     case = {"id": "own", "action": "send_sms", "answers": [{"message": {}, "again": True}]}
     settings, _ = server.play("bizagi", case)
     host.run(folder, [host.call("send_sms", SENT, {**settings, "from": "+15005550006"})])
-    first, second, write, last = (each["connection"] for each in server.asked("bizagi", case))
+    first, second, write, last = (request["connection"] for request in server.asked("bizagi", case))
     assert first == second
     assert len({first, write, last}) == 3
 
@@ -341,7 +341,7 @@ def test_log_that_can_not_be_written_fails_no_call(installed, host, sandbox):
     logs.parent.mkdir(parents=True)
     logs.write_text("a file, where the folder belongs")
     call = host.call("send_sms", SENT, sandbox.settings, log=True)
-    assert [each["success"] for each in host.run(folder, [call])] == [True]
+    assert [envelope["success"] for envelope in host.run(folder, [call])] == [True]
 
 
 def test_update_in_place_reaches_every_worker(installed, host, sandbox):
@@ -448,9 +448,9 @@ def alone(bizc, node, sandbox):
 def test_equal_sends_at_once_never_take_the_same_message(alone, sandbox):
     sandbox.fail("reset_after", "POST", times=3)
     came = alone(*[{"resolveSeconds": 15}] * 6)
-    taken = [output(each)["sid"] for each in came]  # six sends, six messages
+    taken = [output(envelope)["sid"] for envelope in came]  # six sends, six messages
     assert len(taken) == len(set(taken)) == 6
-    assert set(taken) <= {each["sid"] for each in sandbox.messages}
+    assert set(taken) <= {message["sid"] for message in sandbox.messages}
 
 
 def test_message_that_was_already_returned_is_not_taken_for_another(alone, sandbox):

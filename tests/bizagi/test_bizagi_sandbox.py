@@ -74,14 +74,14 @@ def test_dates_come_as_bizagi_keeps_them(ask, sandbox):
 def test_every_page_is_listed(ask, sandbox):
     sandbox.seed(2500)
     listed = output(ask("get_all_sms"))["messages"]
-    sent = [each["sid"] for each in sandbox.messages if each["direction"] != "inbound"]
-    assert [each["sid"] for each in listed] == sent
+    sent = [message["sid"] for message in sandbox.messages if message["direction"] != "inbound"]
+    assert [message["sid"] for message in listed] == sent
 
 
 def test_authenticator_is_the_connection_check(ask):
-    found = output(ask("", router="authenticator"))
-    assert found["account"].endswith("(active)")
-    assert found["credentials"] == "Twilio accepts them."
+    account = output(ask("", router="authenticator"))
+    assert account["account"].endswith("(active)")
+    assert account["credentials"] == "Twilio accepts them."
 
 
 def test_authenticator_says_what_is_wrong(ask):
@@ -260,7 +260,7 @@ def test_line_breaks_and_percent_signs_arrive_as_documented(bizc, host, sandbox,
 
 def test_callback_that_throws_does_not_end_the_host(bizc, host, sandbox):
     calls = [host.call("get_all_sms", {}, sandbox.settings, throws=True) for _ in range(3)]
-    assert [each["success"] for each in host.run(bizc, calls)] == [True] * 3
+    assert [envelope["success"] for envelope in host.run(bizc, calls)] == [True] * 3
 
 
 def garbage(rng, depth=0):

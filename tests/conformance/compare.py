@@ -33,7 +33,7 @@ def outcomes(package, server, name):
             text = json.dumps([envelope, server.asked(name, case)], sort_keys=True)
             text = text.replace(table.account(name, case), "AC")
             answer, asked = json.loads(text)
-            forms = [[each["method"], each["path"], each["form"]] for each in asked]
+            forms = [[request["method"], request["path"], request["form"]] for request in asked]
             # How often something is asked again is partly a matter of chance.
             forms = [form for place, form in enumerate(forms) if form not in forms[:place]]
             outputs = answer["response"]["outputs"]

@@ -35,7 +35,7 @@ FIELDS = {
 
 def cases():
     """Every case of the table, with the file it stands in."""
-    found = []
+    listed = []
     for path in sorted(Path(__file__).parent.glob("*.yaml")):
         for case in yaml.safe_load(path.read_text("utf-8")):
             unknown = set(case) - {
@@ -43,8 +43,8 @@ def cases():
                 *("requests", "output", "sids", "first", "error", "candidates"),
             }
             assert not unknown, (path.name, case["id"], unknown)
-            found.append({**case, "file": path.stem})
-    return found
+            listed.append({**case, "file": path.stem})
+    return listed
 
 
 def account(implementation, case):
@@ -100,9 +100,9 @@ def page(account_sid, given):
     if "next" in given:
         following = path + given["next"]
     listed = []
-    for each in given["messages"]:
-        changes = {name: value for name, value in each.items() if name != "id"}
-        listed.append(message(account_sid, {"sid": f"SM{each['id']:0>32}", **changes}))
+    for entry in given["messages"]:
+        changes = {name: value for name, value in entry.items() if name != "id"}
+        listed.append(message(account_sid, {"sid": f"SM{entry['id']:0>32}", **changes}))
     return {"messages": listed, "next_page_uri": following, "page": 0, "page_size": 1000}
 
 
@@ -341,9 +341,9 @@ def _pipe(source, target):
             target.sendall(piece)
         target.shutdown(socket.SHUT_WR)
     except OSError:  # one side was reset: the other learns it
-        for each in (source, target):
+        for side in (source, target):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                side.shutdown(socket.SHUT_RDWR)
 
 
 def _written(asked, account_sid, answer):
@@ -449,7 +449,7 @@ def judge(case, implementation, server, output, error):
     for name, value in wanted.get("output", {}).items():
         assert output[name] == dates(name, value), name
     if "sids" in wanted:
-        assert [each["sid"][-2:] for each in output["messages"]] == wanted["sids"]
+        assert [message["sid"][-2:] for message in output["messages"]] == wanted["sids"]
     for name, value in wanted.get("first", {}).items():
         assert output["messages"][0][name] == dates(name, value), name
     if "requests" in wanted:

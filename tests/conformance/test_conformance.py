@@ -35,8 +35,8 @@ def python(server):
                     environment.setenv(name, value)
                 return twilio.run(case["action"], given, settings), None
         except ConnectorError as error:
-            found = {"code": error.code, "status": error.status, "message": str(error)}
-            return None, {**found, "candidates": getattr(error, "candidates", ())}
+            fault = {"code": error.code, "status": error.status, "message": str(error)}
+            return None, {**fault, "candidates": getattr(error, "candidates", ())}
 
     return lambda case: outcome(case["id"])
 

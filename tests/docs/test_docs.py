@@ -155,8 +155,8 @@ def test_every_part_that_is_missing_is_named_at_once(checkout):
         [sys.executable, "build.py", "check", "--format", "json"],
         cwd=checkout, capture_output=True, check=False, text=True,
     )  # fmt: skip
-    found = {(finding["rule"], finding["file"]) for finding in json.loads(done.stdout)}
-    assert found >= {
+    findings = {(finding["rule"], finding["file"]) for finding in json.loads(done.stdout)}
+    assert findings >= {
         ("handler-missing", "actions/redact_sms.py"),
         ("schema-missing", "schemas/redact_sms.input.json"),
         ("schema-missing", "schemas/redact_sms.output.json"),

@@ -102,7 +102,9 @@ def soak(chosen, faults, folder, sandbox):
             return response["body"]["sid"]
         told_by[number][f"{status} {response['body']['code']}"] += 1
         if is_repeated(status):
-            made = [each["sid"] for each in sandbox.messages if each["body"] == inputs["body"]]
+            made = [
+                message["sid"] for message in sandbox.messages if message["body"] == inputs["body"]
+            ]
             assert not made, f"{key} was made, and its caller told to repeat"
         else:
             assert status == 409, status
@@ -133,14 +135,18 @@ def soak(chosen, faults, folder, sandbox):
         process = started(folder, sandbox, port=int(url.rpartition(":")[2]))
         time.sleep(max(0, stop_at - time.monotonic()))
         sandbox.mend()
-        told = {key: sid for each in clients for key, sid in each.result().items()}
+        told = {key: sid for client in clients for key, sid in client.result().items()}
     process.terminate()
     log = (folder / "log").read_text()
     assert process.wait(60) == 0, log[-2000:]
     place = max(log.find("Traceback"), log.find("unexpected"))
     assert place < 0, log[max(0, place - 200) : place + 3000]
-    made = collections.Counter(each["body"].removeprefix("made up ") for each in sandbox.messages)
-    sid_of = {each["body"].removeprefix("made up "): each["sid"] for each in sandbox.messages}
+    made = collections.Counter(
+        message["body"].removeprefix("made up ") for message in sandbox.messages
+    )
+    sid_of = {
+        message["body"].removeprefix("made up "): message["sid"] for message in sandbox.messages
+    }
     assert set(made.values()) == {1}, "a key has more than one message"
     assert told == sid_of, "a caller was not told the truth"
     answers = sum(told_by, collections.Counter())

@@ -260,7 +260,7 @@ def test_service_task_for_each_item_of_a_list(engine, bpmn, sandbox, sequential)
     )
     case.run()
     # In parallel, SpiffWorkflow appends each result as it comes.
-    assert sorted(each["to"] for each in case.data["results"]) == NUMBERS["numbers"]
+    assert sorted(result["to"] for result in case.data["results"]) == NUMBERS["numbers"]
     assert len(sandbox.messages) == 5
 
 
@@ -533,18 +533,18 @@ def test_cases_can_be_run_from_several_threads(engine, notify, sandbox):
 
 
 def test_case_that_is_running_is_not_run_again(engine, bpmn):
-    found = []
+    refused = []
 
     def watch(case, element, name, what):
         if what == "begins":
             for call in (case.run, case.retry):
                 with pytest.raises(RuntimeError, match="is running"):
                     call()
-                found.append(what)
+                refused.append(what)
 
     engine._watch = watch
     engine.start(bpmn(*SIMPLE)).run()
-    assert len(found) == 2
+    assert len(refused) == 2
 
 
 def test_error_payload_is_what_the_runtime_gives(engine, bpmn):

@@ -134,8 +134,8 @@ def test_message_goes_to_the_case_that_is_meant(opened, bpmn):
         assert engine.message("question") == []
     with opened() as engine:  # from the store, which reads only those that wait for it
         engine.run(engine.resume())
-        found = {case.data["order"]: case.status for case in map(engine.case, ids(cases))}
-        assert found == {0: "waiting", 1: "finished", 2: "waiting"}
+        statuses = {case.data["order"]: case.status for case in map(engine.case, ids(cases))}
+        assert statuses == {0: "waiting", 1: "finished", 2: "waiting"}
         assert len(engine.message("answer", {"x": 1})) == 2
         engine.run(engine.resume())
         assert len(engine.resume()) == 0

@@ -39,10 +39,10 @@ ENGINES_OWN = {
 def until(condition, seconds=20):
     """Wait for a condition, and return what made it true."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.002)
-    return found
+    return value
 
 
 def post(proxy, command, inputs, **options):
@@ -191,7 +191,10 @@ def test_sender_is_required_where_no_setting_supplies_it(opened, sender):
 
 def test_types_are_those_of_the_protocol_and_defaults_need_not_be_given(made_up):
     (command, *_) = get(made_up, "/v1/commands").json()
-    assert {each["id"]: (each["type"], each["required"]) for each in command["parameters"]} == {
+    assert {
+        parameter["id"]: (parameter["type"], parameter["required"])
+        for parameter in command["parameters"]
+    } == {
         "count": ("int", False),
         "urgent": ("bool", False),
         "ratio": ("any", False),
@@ -873,7 +876,13 @@ def test_caller_that_repeats_as_arena_does_sends_one_message_a_task(opened, sand
             break
     assert status in (201, 409)
     until(lambda: all(call.done() for call in proxy._calls))
-    ours = len([each for each in sandbox.requests if each["method"] == "POST" and each["status"]])
+    ours = len(
+        [
+            request
+            for request in sandbox.requests
+            if request["method"] == "POST" and request["status"]
+        ]
+    )
     made = len(sandbox.messages) - (1 if fault == "twin" else 0)
     assert made <= 1, ours
     assert made == 1 or status == 409
@@ -1210,7 +1219,7 @@ def test_each_command_is_one_line_and_no_line_holds_a_secret(opened, sandbox, ca
         "refused: HTTP 401 unauthorized",
     ]
     # All but the test's own client, which logs the addresses it asks for.
-    records = [each for each in caplog.records if not each.name.startswith("urllib3")]
+    records = [record for record in caplog.records if not record.name.startswith("urllib3")]
     text = "\n".join(logging.Formatter().format(record) for record in records)
     assert "connector_runtime" in {record.name for record in records}
     for secret in (KEY, sandbox.auth_token, TO.strip("+"), "15005550004", BODY):

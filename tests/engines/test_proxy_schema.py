@@ -74,7 +74,9 @@ def test_document_is_valid_openapi_and_has_every_path(live):
     live.schema.validate()
     assert live.document["openapi"] == "3.1.0"
     assert {
-        (path, method.upper()) for path, each in live.document["paths"].items() for method in each
+        (path, method.upper())
+        for path, operations in live.document["paths"].items()
+        for method in operations
     } == {*((path, "GET") for path in DISCOVERY), *COMMANDS, NO_PARAMETERS}
 
 
@@ -125,8 +127,12 @@ def judged(case, response, document):
         schema = {
             "additionalProperties": False,
             "patternProperties": {"^spiff__": {}},
-            "properties": {each["name"]: each["schema"] for each in operation["parameters"]},
-            "required": [each["name"] for each in operation["parameters"] if each["required"]],
+            "properties": {
+                parameter["name"]: parameter["schema"] for parameter in operation["parameters"]
+            },
+            "required": [
+                parameter["name"] for parameter in operation["parameters"] if parameter["required"]
+            ],
         }
         fits = len(dict(pairs)) == len(pairs) and Schema(schema).accepts(dict(pairs))
     error = response.json()["error"]

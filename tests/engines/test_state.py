@@ -126,8 +126,8 @@ def test_what_could_not_be_written_is_written_the_next_time(
         if len(changes) % lost:
             keeper.confirm()
             kept.update(put)
-            for each in delete:
-                del kept[each]
+            for part in delete:
+                del kept[part]
             again = bpmn.case_of(case.id, case.process, kept, 0.0, None)
             assert bpmn.case_parts(again) == bpmn.case_parts(case.rules)
 

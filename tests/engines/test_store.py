@@ -54,8 +54,8 @@ class Stop(BaseException):
 
 
 def stop_at(element, what):
-    def watch(case, found, name, happened):
-        if (found, happened) == (element, what):
+    def watch(case, reached, name, happened):
+        if (reached, happened) == (element, what):
             raise Stop
 
     return watch
@@ -116,7 +116,7 @@ def test_loop_goes_on_from_every_point_at_which_it_was_saved(
             assert loaded.status in ("finished", "interrupted")
         else:
             assert loaded.status == "finished", loaded.error
-            assert sorted(each["to"] for each in loaded.data["results"]) == numbers
+            assert sorted(result["to"] for result in loaded.data["results"]) == numbers
             finished += 1
             assert before + len(sandbox.messages) - had == len(numbers)  # each once
     assert 0 < finished < len(texts)
@@ -422,7 +422,7 @@ def test_failure_of_a_branch_does_not_hide_an_interrupted_send(
         assert case.error["code"] == "OUTCOME_UNKNOWN"
     with opened() as engine:
         (case,) = engine.resume()
-        assert {each["element"]: each["why"] for each in case.stopped} == {
+        assert {call["element"]: call["why"] for call in case.stopped} == {
             "slow": "interrupted",
             "send": "failed",
         }
@@ -447,7 +447,7 @@ def test_failures_of_two_branches_are_settled_and_retried_one_by_one(
     with opened() as engine:
         case = engine.start(fork(service()))
         engine.run([case])
-        assert {each["element"]: each["why"] for each in case.stopped} == {
+        assert {call["element"]: call["why"] for call in case.stopped} == {
             "slow": "failed",
             "send": "failed",
         }
@@ -477,25 +477,25 @@ def test_interrupted_sends_of_a_loop_are_found_or_settled_by_what_they_sent(
     text = saved_during(twilio_folder, settings, process, {"numbers": numbers}, 3)
     with Engine({"twilio": twilio_folder}, settings) as engine:
         with engine.connectors["twilio"].connect(settings["twilio"]) as connection:
-            found = {each["to"]: each for each in connection.stream("get_all_sms")}
+            by_number = {message["to"]: message for message in connection.stream("get_all_sms")}
         sandbox.reset()
         case = engine.load_case(text)
         engine.run([case])
         assert case.status == "interrupted"
-        assert sorted(each["inputs"]["to"] for each in case.stopped) == numbers
-        assert len({each["task"] for each in case.stopped}) == 3
+        assert sorted(call["inputs"]["to"] for call in case.stopped) == numbers
+        assert len({call["task"] for call in case.stopped}) == 3
         with pytest.raises(InvalidInput, match="3 calls stand still: name the one to settle"):
-            case.settle({**found[numbers[0]], "to": "+14155550199"}, "send")
-        case.settle(found[numbers[0]])
-        by_name = next(each for each in case.stopped if each["inputs"]["to"] == numbers[1])
-        case.settle(found[numbers[1]], by_name["task"])
+            case.settle({**by_number[numbers[0]], "to": "+14155550199"}, "send")
+        case.settle(by_number[numbers[0]])
+        by_name = next(call for call in case.stopped if call["inputs"]["to"] == numbers[1])
+        case.settle(by_number[numbers[1]], by_name["task"])
         with pytest.raises(InvalidInput, match="no call of 'nothing'"):
             case.retry("nothing")
         (left,) = case.stopped
         case.retry(left["task"])
         engine.run([case])
         assert case.status == "finished"
-        assert sorted(each["to"] for each in case.data["results"]) == numbers
+        assert sorted(result["to"] for result in case.data["results"]) == numbers
     assert len(sandbox.messages) == 1
 
 
@@ -1037,7 +1037,7 @@ def test_what_is_no_store_is_refused_in_one_line_and_stays_as_it_is(
     path = make(folder)
 
     def contents():
-        return {each: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+        return {file: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
     before = contents()
     lines = {
@@ -1187,4 +1187,4 @@ def test_result_of_a_loop_that_an_expression_changes_in_place_is_kept(opened, bp
     with opened() as engine:
         (case,) = engine.resume()
         case.run()
-        assert [each.get("seen") for each in case.data["results"]] == [34, *[None] * 39]
+        assert [result.get("seen") for result in case.data["results"]] == [34, *[None] * 39]

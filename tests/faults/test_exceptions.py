@@ -106,8 +106,10 @@ def raised(twilio_folder, certificates):
     try:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             futures = {
-                name: pool.submit(lambda s: list(failures(twilio_folder, certificates, s)), each)
-                for name, each in SITUATIONS.items()
+                name: pool.submit(
+                    lambda s: list(failures(twilio_folder, certificates, s)), situation
+                )
+                for name, situation in SITUATIONS.items()
             }
             return {**{name: future.result() for name, future in futures.items()}, "log": lines}
     finally:

@@ -237,5 +237,5 @@ def test_the_cells_are_what_they_claim_to_be(seen):
         if cell.phase in ("request read", "amid the status line", "amid the headers",
                           "amid the body") and cell.action == "send_sms":  # fmt: skip
             assert seen[name].stored, name
-    assert sum(bool(each.stored) for each in seen.values()) > 80
+    assert sum(bool(observed.stored) for observed in seen.values()) > 80
     assert ssl.HAS_TLSv1_3

@@ -175,4 +175,4 @@ def test_the_look_up_asks_for_the_recipient_alone(twilio_folder, certificates):
     observe(twilio_folder, certificates, listed(), requests)
     assert requests[0].startswith(f"POST {PATH} ")
     assert requests[1].startswith(f"GET {PATH}?To=%2B14155550123&")
-    assert all(each.startswith("GET ") for each in requests[1:])
+    assert all(request.startswith("GET ") for request in requests[1:])

@@ -120,7 +120,7 @@ def test_no_page_is_held_while_the_next_is_fetched(certificates, twilio_folder):
 
     def respond(wire, form):
         gc.collect()
-        lists = (each for each in gc.get_objects() if type(each) is list and each)
+        lists = (tracked for tracked in gc.get_objects() if type(tracked) is list and tracked)
         held.append(sum(type(e[0]) is dict and e[0].get("body") == "of a page" for e in lists))
         number = len(server.arrived)
         form = {"To": "+14155550123", "Body": "of a page"}

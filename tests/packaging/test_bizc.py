@@ -41,7 +41,7 @@ def definition(bizc):
 
 
 def xsd(definition, action, way):
-    (entry,) = (each for each in definition["actions"] if each["name"] == action)
+    (entry,) = (candidate for candidate in definition["actions"] if candidate["name"] == action)
     return etree.fromstring(base64.b64decode(entry[way]))
 
 
@@ -110,7 +110,7 @@ def test_definition_has_the_documented_form(definition):
             *("guid", "name", "displayName", "description", "actiontype", "contenttype", "resturl"),
             *("httpoperation", "useauthentication", "xsdinput", "xsdoutput"),
         ]
-    assert [(each["name"], each["displayName"]) for each in definition["actions"]] == [
+    assert [(action["name"], action["displayName"]) for action in definition["actions"]] == [
         ("send-sms", "Send SMS"),
         ("get-sms-information", "Get SMS information"),
         ("get-all-sms", "Get All SMS"),
@@ -143,12 +143,12 @@ def test_parameters_are_authentications_and_options_are_properties(definition):
             *(("from", False), ("voice_url", False), ("accountId", True), ("authToken", True))
         ]
     ]
-    listed = {each["name"]: each for each in system["properties"]}
+    listed = {entry["name"]: entry for entry in system["properties"]}
     wanted = {"apiBaseUrl", "apiKeySid", "connectTimeoutSeconds", "timeoutSeconds", "maxAttempts"}
     assert listed.keys() == wanted | {"resolveSeconds", "proxyUrl"}
-    assert [name for name, each in listed.items() if each["required"]] == []
+    assert [name for name, entry in listed.items() if entry["required"]] == []
     # An address may hold a password.
-    assert [name for name, each in listed.items() if each["passwordmode"]] == ["proxyUrl"]
+    assert [name for name, entry in listed.items() if entry["passwordmode"]] == ["proxyUrl"]
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_readme_describes_every_parameter_input_and_output(bizc):
 # One planted fault for each rule about the Bizagi package.
 
 
-def found(tree, rule):
-    return [(each.file, each.place) for each in bizc.check(tree) if each.rule == rule]
+def findings(tree, rule):
+    return [(finding.file, finding.place) for finding in bizc.check(tree) if finding.rule == rule]
 
 
 def test_tree_has_no_fault(tree):
@@ -266,23 +266,23 @@ def test_tree_has_no_fault(tree):
 
 def test_action_without_javascript_is_found(tree):
     (tree / "marketplace" / "bizagi" / "actions" / "send-sms.js").unlink()
-    assert found(tree, "bizc-handler") == [("marketplace/bizagi/actions/send-sms.js", "")]
+    assert findings(tree, "bizc-handler") == [("marketplace/bizagi/actions/send-sms.js", "")]
 
 
 def test_javascript_without_action_is_found(tree):
     (tree / "marketplace" / "bizagi" / "actions" / "make-call.js").write_text("'use strict';\n")
-    assert found(tree, "bizc-handler") == [("marketplace/bizagi/actions/make-call.js", "")]
+    assert findings(tree, "bizc-handler") == [("marketplace/bizagi/actions/make-call.js", "")]
 
 
 def test_name_that_is_not_dash_case_is_found(tree):
     edit_json(tree / "connector.json", lambda it: put(it, "actions.0.name", "Send_SMS"))
-    assert found(tree, "bizc-name") == [("connector.json", "Send-SMS")]
+    assert findings(tree, "bizc-name") == [("connector.json", "Send-SMS")]
 
 
 def test_keyword_that_the_javascript_does_not_know_is_found(tree):
     place = "properties.messages.items.properties.sid.format"
     edit_json(tree / "schemas" / "get_all_sms.output.json", lambda it: put(it, place, "uuid"))
-    assert found(tree, "bizc-keyword") == [
+    assert findings(tree, "bizc-keyword") == [
         ("schemas/get_all_sms.output.json", "messages[].sid.format")
     ]
 
@@ -300,7 +300,7 @@ def test_type_that_bizagi_does_not_have_is_found(tree, rules):
     name = "schemas/send_sms.output.json"
     field = {"description": "Another.", "examples": [None], **rules}
     edit_json(tree / name, lambda it: put(it, "properties.another", field))
-    assert found(tree, "bizc-type") == [(name, "another")]
+    assert findings(tree, "bizc-type") == [(name, "another")]
 
 
 @pytest.mark.parametrize(
@@ -310,12 +310,12 @@ def test_type_that_bizagi_does_not_have_is_found(tree, rules):
 def test_file_that_has_no_place_in_the_archive_is_found(tree, name, place):
     (tree / "marketplace" / "bizagi" / name).parent.mkdir(exist_ok=True)
     (tree / "marketplace" / "bizagi" / name).write_text("'use strict';\n")
-    assert found(tree, "bizc-list") == [(place, "")]
+    assert findings(tree, "bizc-list") == [(place, "")]
 
 
 def test_file_that_the_archive_lacks_is_found(tree):
     (tree / "marketplace" / "bizagi" / "auth" / "auth.js").unlink()
-    assert found(tree, "bizc-list") == [("auth/auth.js", "")]
+    assert findings(tree, "bizc-list") == [("auth/auth.js", "")]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_file_that_the_archive_lacks_is_found(tree):
 )
 def test_javascript_that_lacks_something_is_found(tree, name, old, new, place):
     edit_text(tree / "marketplace" / "bizagi" / name, old, new)
-    assert (f"marketplace/bizagi/{name}", place) in found(tree, "bizc-require")
+    assert (f"marketplace/bizagi/{name}", place) in findings(tree, "bizc-require")
 
 
 @pytest.mark.parametrize(
@@ -340,24 +340,24 @@ def test_javascript_that_lacks_something_is_found(tree, name, old, new, place):
 )
 def test_file_that_nothing_needs_is_found(tree, name):
     (tree / "marketplace" / "bizagi" / name).write_text("'use strict';\n")
-    assert found(tree, "bizc-list") == [(f"marketplace/bizagi/{name}", "")]
+    assert findings(tree, "bizc-list") == [(f"marketplace/bizagi/{name}", "")]
 
 
 def test_missing_hints_are_found(tree):
     (tree / "auth" / "hints.json").unlink()
-    assert found(tree, "bizc-list") == [("auth/hints.json", "")]
+    assert findings(tree, "bizc-list") == [("auth/hints.json", "")]
 
 
 def test_field_whose_name_xml_can_not_hold_is_found(tree):
     field = {"type": "string", "description": "Another.", "examples": ["a"]}
     name = "schemas/get_sms_information.input.json"
     edit_json(tree / name, lambda it: put(it, "properties.2nd sid", field))
-    assert found(tree, "bizc-xsd") == [("def/connector.json", "get-sms-information.xsdinput")]
+    assert findings(tree, "bizc-xsd") == [("def/connector.json", "get-sms-information.xsdinput")]
 
 
 def test_icon_that_is_no_png_is_found(tree):
     (tree / "icon.png").write_bytes(b"GIF89a")
-    assert found(tree, "bizc-icon") == [("icon.png", "")]
+    assert findings(tree, "bizc-icon") == [("icon.png", "")]
 
 
 HEAD = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">'

@@ -22,8 +22,8 @@ def released():
 def levels(old, tree):
     """The changes but those that follow from the manifest: the bundled data and the README."""
     made = ("README.md", "node_modules/bizagi-connector/definition.json")
-    found = bizc_contract.compare(old, bizc.contents(tree))
-    return {(each.level, each.place) for each in found if each.place not in made}
+    changes = bizc_contract.compare(old, bizc.contents(tree))
+    return {(change.level, change.place) for change in changes if change.place not in made}
 
 
 def test_nothing_changed_is_no_change(released, tree):
@@ -63,8 +63,8 @@ def test_change_has_its_level(released, tree, file, place, value, expected):
     if file == "connector.json" and place == "actions.2":
         (tree / "marketplace" / "bizagi" / "actions" / "get-all-sms.js").unlink()
     level, end = expected
-    found = [each for each in levels(released, tree) if each[1].endswith(end)]
-    assert [each[0] for each in found] == [level], levels(released, tree)
+    matching = [change for change in levels(released, tree) if change[1].endswith(end)]
+    assert [change[0] for change in matching] == [level], levels(released, tree)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_handler_that_does_something_else_is_found_by_the_cases(node, released):
     name = "actions/get-sms-information.js"
     other = released[name].replace(b"message.sid !== inputs.sid", b"false")
     assert other != released[name]
-    found = bizc_contract.behaviour(ROOT, released, {**released, name: other})
-    assert found == [
+    changes = bizc_contract.behaviour(ROOT, released, {**released, name: other})
+    assert changes == [
         contract.Change("major", "case answer-about-another-message", "another output"),
         contract.Change("major", "case answer-about-another-message", "another error"),
     ]

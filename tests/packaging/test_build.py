@@ -59,8 +59,8 @@ def built(tree, *arguments, **environment):
 
 
 def contents(folder):
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_bill_of_materials_is_valid_and_names_every_requirement(made):
     digest = hashlib.sha256((made[0] / NAME).read_bytes()).hexdigest()
     assert bill["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
     declared = {
-        each["value"]: component["name"]
+        entry["value"]: component["name"]
         for component in bill["components"]
-        for each in component.get("properties", ())
+        for entry in component.get("properties", ())
     }
     with zipfile.ZipFile(made[0] / NAME) as archive:
         required = archive.read("requirements.txt").decode().splitlines()
@@ -420,7 +420,7 @@ def test_check_shows_every_finding_and_builds_nothing(tree):
     assert "[test-missing]" in done.stdout
     listed = json.loads(run(tree, "check", "--format", "json").stdout)
     assert {"tier", "rule", "file", "place", "message"} == set(listed[0])
-    assert {each["rule"] for each in listed} >= {"handler-missing", "test-missing"}
+    assert {finding["rule"] for finding in listed} >= {"handler-missing", "test-missing"}
     assert not (tree / "dist").exists()
 
 

@@ -63,8 +63,8 @@ def test_faults_are_reported_all_at_once_and_the_worst_first(tree):
     ):
         for plant in FAULTS[case][2:]:
             plant(tree)
-    found = checks.check(tree)
-    assert [(each.tier, each.rule) for each in found] == [
+    findings = checks.check(tree)
+    assert [(finding.tier, finding.rule) for finding in findings] == [
         ("error", "text-encoding"),
         ("error", "credential"),
         ("error", "secret-plain"),
@@ -80,10 +80,10 @@ def test_faults_are_reported_all_at_once_and_the_worst_first(tree):
 def test_as_json_is_what_was_found_with_names(tree):
     remove("icon.svg")(tree)
     code("# " + NUMBERS["in Germany"])(tree)
-    found = checks.check(tree)
-    listed = json.loads(checks.as_json(found))
-    assert [Finding(**each) for each in listed] == found
-    assert [each["tier"] for each in listed] == ["error", "warning"]
+    findings = checks.check(tree)
+    listed = json.loads(checks.as_json(findings))
+    assert [Finding(**entry) for entry in listed] == findings
+    assert [entry["tier"] for entry in listed] == ["error", "warning"]
     assert json.loads(checks.as_json([])) == []
 
 

@@ -29,7 +29,10 @@ def changed(files, *edits):
     documents = {name: json.loads(files[name]) for name, *_ in edits}
     for name, place, *value in edits:
         put(documents[name], place, *value)
-    return {**files, **{name: json.dumps(found).encode() for name, found in documents.items()}}
+    return {
+        **files,
+        **{name: json.dumps(document).encode() for name, document in documents.items()},
+    }
 
 
 def beyond_patches(changes):

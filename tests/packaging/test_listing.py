@@ -162,7 +162,9 @@ def test_instructions_name_every_parameter_input_and_output(made, code):
 @pytest.mark.parametrize("code", listing.LANGUAGES)
 def test_instructions_bring_everything_with_them_and_run_nothing(made, code):
     outline = Outline(page(made, code))
-    assert [each for each in outline.fetched if not each.startswith("data:image/svg+xml")] == []
+    assert [
+        address for address in outline.fetched if not address.startswith("data:image/svg+xml")
+    ] == []
     assert "url(" not in page(made, code)
     assert all(link.startswith(("https://www.twilio.com/", "#")) for link in outline.links)
     inside = {link[1:] for link in outline.links if link.startswith("#")}
@@ -217,15 +219,15 @@ def test_a_connector_of_one_action_says_so(tree):
 def test_examples_are_what_bizagi_gets_in_the_language_of_the_page(made, code, body):
     text = page(made, code)
     shown = [
-        json.loads(html.unescape(each))
-        for each in re.findall("<pre><code>(.*?)</code>", text, re.S)
+        json.loads(html.unescape(example))
+        for example in re.findall("<pre><code>(.*?)</code>", text, re.S)
     ]
-    given, sent, _, found, listed = shown
-    assert given["body"] == sent["body"] == found["body"] == body
+    given, sent, _, delivered, listed = shown
+    assert given["body"] == sent["body"] == delivered["body"] == body
     assert (sent["status"], sent["price"], sent["date_sent"]) == ("queued", None, None)
-    assert (found["status"], found["price"]) == ("delivered", -0.0075)
-    assert found["date_sent"] == "2018-05-15T16:02:24"
-    assert listed["messages"] == [found]
+    assert (delivered["status"], delivered["price"]) == ("delivered", -0.0075)
+    assert delivered["date_sent"] == "2018-05-15T16:02:24"
+    assert listed["messages"] == [delivered]
     assert "RFC 2822" not in text
     assert "+0000" not in text
 
@@ -277,11 +279,11 @@ def test_readme_of_the_file_says_what_the_page_says(made):
 
 def test_upload_has_a_file_for_each_field_and_language(made):
     files = xchange.files(made, INSTALL)
-    each = ("category.txt", "cost-type.txt", "description.txt", "detail.html")
-    each += ("instructions.html", "name.txt", "overview.txt")
+    names = ("category.txt", "cost-type.txt", "description.txt", "detail.html")
+    names += ("instructions.html", "name.txt", "overview.txt")
     assert sorted(files) == sorted(
         [
-            *(f"{code}/{name}" for code in listing.LANGUAGES for name in each),
+            *(f"{code}/{name}" for code in listing.LANGUAGES for name in names),
             *(*GALLERY, "icon.svg", "index.html", "updated.txt", "version.txt", INSTALL.name),
         ]
     )
@@ -297,14 +299,14 @@ def test_upload_has_a_file_for_each_field_and_language(made):
 # One planted fault for each rule about the texts.
 
 
-def found(tree):
-    return [(each.rule, each.file, each.place) for each in checks.check(tree)]
+def findings(tree):
+    return [(finding.rule, finding.file, finding.place) for finding in checks.check(tree)]
 
 
 @pytest.mark.parametrize("code", listing.LANGUAGES)
 def test_missing_language_is_found(tree, code):
     (tree / "marketplace" / "listing" / f"{code}.yaml").unlink()
-    assert found(tree) == [("text-missing", f"marketplace/listing/{code}.yaml", "")]
+    assert findings(tree) == [("text-missing", f"marketplace/listing/{code}.yaml", "")]
 
 
 @pytest.mark.parametrize(
@@ -341,12 +343,12 @@ def test_texts_of_another_form_are_found(tree, code, old, new, said):
 def test_texts_that_are_no_utf_8_are_found(tree):
     path = tree / "marketplace" / "listing" / "es.yaml"
     path.write_bytes(path.read_text("utf-8").encode("latin-1"))
-    assert found(tree) == [("text-encoding", "marketplace/listing/es.yaml", "")]
+    assert findings(tree) == [("text-encoding", "marketplace/listing/es.yaml", "")]
 
 
 def test_description_that_is_not_translated_is_found_and_so_is_the_old_one(tree):
     edit_json(tree / "connector.json", lambda it: put(it, "actions.0.description", "Sends one."))
-    assert found(tree) == [
+    assert findings(tree) == [
         ("text-stale", "marketplace/listing/es.yaml", "translations: Sends an SMS."),
         ("text-missing", "marketplace/listing/es.yaml", "translations: Sends one."),
     ]
@@ -364,7 +366,7 @@ def test_what_was_left_in_english_is_found(tree):
     said = "The Account SID from the Live credentials section of the Twilio console."
     put_in = "El Account SID de la sección Live credentials de la consola de Twilio."
     edit_text(tree / "marketplace" / "listing" / "es.yaml", put_in, said)
-    assert found(tree) == [
+    assert findings(tree) == [
         ("text-missing", "marketplace/listing/es.yaml", "notes.get_sms_information"),
         ("text-missing", "marketplace/listing/es.yaml", f"translations: {said[:59]}…"),
     ]
@@ -383,7 +385,7 @@ def test_pictures_and_other_links_are_shown_and_not_obeyed(tree):
 def test_text_that_is_translated_twice_is_found(tree):
     again = "translations:\n  - of: Sends an SMS.\n    is: Manda un SMS.\n"
     edit_text(tree / "marketplace" / "listing" / "es.yaml", "translations:\n", again)
-    assert found(tree) == [
+    assert findings(tree) == [
         ("text-stale", "marketplace/listing/es.yaml", "translations: Sends an SMS.")
     ]
 
@@ -391,7 +393,7 @@ def test_text_that_is_translated_twice_is_found(tree):
 def test_translation_into_the_language_that_it_is_written_in_is_found(tree):
     with (tree / "marketplace" / "listing" / "en.yaml").open("a", encoding="utf-8") as file:
         file.write("translations:\n  - {of: Sends an SMS., is: Sends it.}\n")
-    assert found(tree) == [
+    assert findings(tree) == [
         ("text-stale", "marketplace/listing/en.yaml", "translations: Sends an SMS.")
     ]
 
@@ -401,7 +403,7 @@ def test_notes_and_advice_follow_the_actions_and_the_errors(tree, code):
     file = f"marketplace/listing/{code}.yaml"
     edit_text(tree / file, "  get_all_sms: >-", "  make_call: >-")
     edit_text(tree / file, "code: OUTCOME_UNKNOWN", "code: MAYBE")
-    assert found(tree) == [
+    assert findings(tree) == [
         ("text-stale", file, "failing.codes: MAYBE"),
         ("text-missing", file, "failing.codes: OUTCOME_UNKNOWN"),
         ("text-missing", file, "notes.get_all_sms"),
@@ -487,12 +489,12 @@ def test_pages_fit_phones_and_desktops(chromium, served):
     (result,) = re.findall(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
     measured = json.loads(html.unescape(result))
     assert len(measured) == 8
-    for each in measured:
-        assert each["wide"] <= each["width"], each  # nothing to scroll sideways
-        assert each["text"] <= each["width"], each
-        assert each["font"] >= 16, each
-        assert each["image"] > 0, each
-        assert each["height"] > 2000, each
+    for screen in measured:
+        assert screen["wide"] <= screen["width"], screen  # nothing to scroll sideways
+        assert screen["text"] <= screen["width"], screen
+        assert screen["font"] >= 16, screen
+        assert screen["image"] > 0, screen
+        assert screen["height"] > 2000, screen
 
 
 @pytest.mark.parametrize("code", listing.LANGUAGES)

@@ -63,8 +63,8 @@ def test_send_look_up_and_list(connector, sandbox):
     assert sent.returncode == 0, sent.stderr
     sms = json.loads(sent.stdout)
     assert sms["body"] == "a=b"
-    found = connector("run", "get_sms_information", "--input", json.dumps({"sid": sms["sid"]}))
-    assert json.loads(found.stdout) == sms
+    fetched = connector("run", "get_sms_information", "--input", json.dumps({"sid": sms["sid"]}))
+    assert json.loads(fetched.stdout) == sms
     listed = connector("run", "get_all_sms")
     assert json.loads(listed.stdout) == {"messages": [sms]}
     lines = connector("run", "get_all_sms", "--format", "jsonl")

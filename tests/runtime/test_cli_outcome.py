@@ -264,7 +264,7 @@ def test_the_name_of_an_account_is_shown_harmlessly(command, root, sandbox):
 )
 def test_a_sid_is_never_broken_over_lines(command, root, sandbox, columns, action):
     sandbox.seed(3)
-    sid = next(each["sid"] for each in sandbox.messages if each["direction"] != "inbound")
+    sid = next(message["sid"] for message in sandbox.messages if message["direction"] != "inbound")
     arguments = {
         "get_sms_information": ["run", action, "--set", f"sid={sid}"],
         "get_all_sms": ["run", action],
@@ -273,10 +273,10 @@ def test_a_sid_is_never_broken_over_lines(command, root, sandbox, columns, actio
     done = call(root, command(*arguments, "--format", "table"), env={"COLUMNS": columns})
     assert done.returncode == 0, done.stderr
     shown = done.stdout.decode()
-    for each in sandbox.messages if action == "get_all_sms" else sandbox.messages[:1]:
-        if action == "get_all_sms" and each["direction"] == "inbound":
+    for message in sandbox.messages if action == "get_all_sms" else sandbox.messages[:1]:
+        if action == "get_all_sms" and message["direction"] == "inbound":
             continue
-        assert (sid if action == "get_sms_information" else each["sid"]) in shown
+        assert (sid if action == "get_sms_information" else message["sid"]) in shown
 
 
 def test_attempts_are_shown_when_asked_for(command, root, sandbox):

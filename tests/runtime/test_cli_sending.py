@@ -79,8 +79,8 @@ def test_what_made_nothing_is_released_and_tried_again(command, ledger, sandbox,
 def test_find_shows_matches_and_candidates(command, sandbox):
     sid = json.loads(command(*SEND).stdout)["sid"]
     asked = ("find", "send_sms", "--set", f"to={TO}", "--set", "body=Hola", "--since")
-    found = json.loads(command(*asked, "2020-01-01T00:00:00Z").stdout)
-    assert [sms["sid"] for sms in found["matches"]] == found["candidates"] == [sid]
+    shown = json.loads(command(*asked, "2020-01-01T00:00:00Z").stdout)
+    assert [sms["sid"] for sms in shown["matches"]] == shown["candidates"] == [sid]
     assert json.loads(command(*asked, "2099-01-01T00:00:00+02:00").stdout)["candidates"] == []
     for since in ("yesterday", "2020-01-01T00:00:00"):
         assert command(*asked, since).returncode == 2

@@ -144,7 +144,7 @@ def test_a_connection_is_kept_alive_and_shared_by_threads(connection, sandbox):
         )
     assert [sms["to"] for sms in sent] == numbers
     assert all(sms["body"] == sms["to"] for sms in sent)
-    assert len({each["peer"] for each in sandbox.requests}) <= 16
+    assert len({request["peer"] for request in sandbox.requests}) <= 16
     assert len({sms["sid"] for sms in sent}) == 64
 
 

@@ -263,9 +263,9 @@ def test_find_gives_matches_as_the_action_does_and_all_candidates(connect, sandb
     began = now()
     other = connection.run("send_sms", {**INPUTS, "body": "Something else."})
     sms = connection.run("send_sms", INPUTS)
-    found = connection.find("send_sms", INPUTS, since=began)
-    assert found.matches == [sms]
-    assert set(found.candidates) == {sms["sid"], other["sid"]}
+    result = connection.find("send_sms", INPUTS, since=began)
+    assert result.matches == [sms]
+    assert set(result.candidates) == {sms["sid"], other["sid"]}
     assert connection.find("send_sms", INPUTS, since=now() + timedelta(minutes=5)).matches == []
 
 

@@ -51,7 +51,7 @@ def test_a_message_is_deleted_with_no_content(api, sandbox):
     answer = api.delete(f"/Messages/{sid}.json")
     assert (answer.status_code, answer.content) == (204, b"")
     assert "Content-Encoding" not in answer.headers
-    assert [each["sid"] for each in sandbox.messages] == [kept]
+    assert [message["sid"] for message in sandbox.messages] == [kept]
     refused(api.get(f"/Messages/{sid}.json"), 20404, 404)
     refused(api.delete(f"/Messages/{sid}.json"), 20404, 404)
     refused(api.post(f"/Messages/{sid}.json", Body=""), 20404, 404)

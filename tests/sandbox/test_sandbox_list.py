@@ -26,7 +26,7 @@ def pages(api, **query):
 
 
 def sids(messages):
-    return [each["sid"] for each in messages]
+    return [message["sid"] for message in messages]
 
 
 def test_empty_list_has_twilios_envelope(api, sandbox):
@@ -48,9 +48,9 @@ def test_empty_list_has_twilios_envelope(api, sandbox):
 def test_pages_hold_fifty_unless_told_and_are_followed_by_relative_uris(api, sandbox):
     sandbox.seed(120)
     read = list(pages(api))
-    assert [len(each["messages"]) for each in read] == [50, 50, 20]
-    assert all(set(each) == ENVELOPE for each in read)
-    assert [(each["start"], each["end"], each["page"]) for each in read] == [
+    assert [len(page["messages"]) for page in read] == [50, 50, 20]
+    assert all(set(page) == ENVELOPE for page in read)
+    assert [(page["start"], page["end"], page["page"]) for page in read] == [
         (0, 49, 0),
         (50, 99, 1),
         (100, 119, 2),
@@ -58,7 +58,7 @@ def test_pages_hold_fifty_unless_told_and_are_followed_by_relative_uris(api, san
     path = f"/2010-04-01/Accounts/{sandbox.account_sid}/Messages.json?"
     last = read[0]["messages"][-1]["sid"]
     assert read[0]["next_page_uri"] == f"{path}PageSize=50&Page=1&PageToken=PA{last}"
-    assert sids(m for each in read for m in each["messages"]) == sids(sandbox.messages)
+    assert sids(m for page in read for m in page["messages"]) == sids(sandbox.messages)
 
 
 def test_page_that_is_just_full_has_no_next(api, sandbox):
@@ -127,21 +127,21 @@ def test_list_is_filtered_by_recipient_and_sender(api, sandbox):
     two = api.send(to="+14155550102", sender="+14155550100").json()
     unencoded = api.session.get(f"{api.url}/Messages.json?To=+14155550101", timeout=10).json()
 
-    def found(**query):
+    def listed(**query):
         return sids(api.get("/Messages.json", params=query).json()["messages"])
 
-    assert found(To="+14155550101") == [one["sid"]]
-    assert found(From="+14155550100") == [two["sid"]]
-    assert found(To="+14155550101", From="+14155550100") == []
+    assert listed(To="+14155550101") == [one["sid"]]
+    assert listed(From="+14155550100") == [two["sid"]]
+    assert listed(To="+14155550101", From="+14155550100") == []
     assert unencoded["messages"] == []  # a + that was not encoded is a space
 
 
 def test_filters_stay_on_the_pages_that_follow(api, sandbox):
     sandbox.seed(200)
-    expected = [each for each in sandbox.messages if each["from"] == "+15005550006"]
+    expected = [message for message in sandbox.messages if message["from"] == "+15005550006"]
     read = list(pages(api, From="+15005550006", PageSize=30))
     assert len(read) > 2
-    assert [m for each in read for m in each["messages"]] == expected
+    assert [m for page in read for m in page["messages"]] == expected
     assert "From=%2B15005550006" in read[0]["first_page_uri"]
 
 
@@ -175,8 +175,8 @@ def test_list_is_filtered_by_date_sent(api, sandbox, name, value, expected):
     for body, date in dates.items():
         sandbox.add({"body": body, "date_created": date, "date_sent": date})
     api.send(body="not sent yet")
-    found = api.get("/Messages.json", params={name: value}).json()["messages"]
-    assert [each["body"] for each in found] == expected
+    listed = api.get("/Messages.json", params={name: value}).json()["messages"]
+    assert [message["body"] for message in listed] == expected
 
 
 def test_seeded_messages_are_the_same_for_the_same_seed(sandbox):
@@ -194,9 +194,9 @@ def test_seeded_messages_are_of_every_kind(sandbox):
     sandbox.seed(80)
     messages = sandbox.messages
     assert messages[0]["date_created"] == "Tue, 15 May 2018 16:02:24 +0000"
-    assert sum(each["direction"] == "inbound" for each in messages) == 8
-    assert {each["status"] for each in messages} == {"received", "delivered", "undelivered"}
-    assert {each["messaging_service_sid"] for each in messages} == {None, "MG" + 32 * "c"}
+    assert sum(message["direction"] == "inbound" for message in messages) == 8
+    assert {message["status"] for message in messages} == {"received", "delivered", "undelivered"}
+    assert {message["messaging_service_sid"] for message in messages} == {None, "MG" + 32 * "c"}
 
 
 def test_a_hundred_thousand_messages_are_read_to_the_end(api, sandbox):
@@ -213,7 +213,7 @@ def test_keep_alive_requests_do_not_wait_for_delayed_acknowledgements(api, sandb
     sid = api.send().json()["sid"]
     quickest = min(api.get(f"/Messages/{sid}.json").elapsed.total_seconds() for _ in range(20))
     assert quickest < 0.03
-    assert len({each["peer"] for each in sandbox.requests}) == 1
+    assert len({request["peer"] for request in sandbox.requests}) == 1
 
 
 def test_sandbox_lets_its_port_go_when_it_stops():

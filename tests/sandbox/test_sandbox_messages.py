@@ -44,7 +44,7 @@ def test_created_message_has_twilios_twenty_fields_and_nothing_else(api, sandbox
     assert len(FIELDS) == 20
     base = f"/2010-04-01/Accounts/{sandbox.account_sid}/Messages/{message['sid']}"
     dates = {name: message.pop(name) for name in ("date_created", "date_updated")}
-    assert all(re.fullmatch(DATE, each) for each in dates.values())
+    assert all(re.fullmatch(DATE, date) for date in dates.values())
     assert re.fullmatch("SM[0-9a-f]{32}", message.pop("sid"))
     assert message == {
         "account_sid": sandbox.account_sid,
@@ -75,15 +75,15 @@ def test_status_price_and_dates_move_with_the_clock(api, sandbox):
     for _ in range(4):
         sandbox.advance(60)
         seen.append(api.get(path).json())
-    assert [each["status"] for each in seen] == ["sending", "sent", "delivered", "delivered"]
-    assert [each["price"] for each in seen] == [None, "-0.00750", "-0.00750", "-0.00750"]
+    assert [view["status"] for view in seen] == ["sending", "sent", "delivered", "delivered"]
+    assert [view["price"] for view in seen] == [None, "-0.00750", "-0.00750", "-0.00750"]
     sending, sent, delivered, later = seen
     assert sending["date_sent"] is None
     assert re.fullmatch(DATE, sent["date_sent"])
     assert sent["date_sent"] == sent["date_updated"] == delivered["date_sent"]
     assert delivered["date_updated"] != sent["date_updated"]
     assert later == delivered
-    assert {each["date_created"] for each in seen} == {created["date_created"]}
+    assert {view["date_created"] for view in seen} == {created["date_created"]}
 
 
 def test_list_shows_the_same_as_fetch(api, sandbox):
@@ -211,7 +211,7 @@ def test_parallel_creates_are_all_kept_once(sandbox):
     for thread in threads:
         thread.join()
     assert len(set(answers)) == 200
-    assert {each["sid"] for each in sandbox.messages} == set(answers)
-    posts = [each for each in sandbox.requests if each["method"] == "POST"]
-    assert [each["status"] for each in posts] == [201] * 200
-    assert len({each["peer"] for each in posts}) == 8
+    assert {message["sid"] for message in sandbox.messages} == set(answers)
+    posts = [request for request in sandbox.requests if request["method"] == "POST"]
+    assert [request["status"] for request in posts] == [201] * 200
+    assert len({request["peer"] for request in posts}) == 8

@@ -129,7 +129,7 @@ def test_retries_get_through_a_reset(sandbox):
     sandbox.fail("reset_before", method="GET", times=2)
     with http.session:
         assert client.messages.list() == []
-    assert [each["status"] for each in sandbox.requests] == [None, None, 200]
+    assert [request["status"] for request in sandbox.requests] == [None, None, 200]
 
 
 def test_set_up_as_the_library_asks_for_it(library, sandbox):
@@ -139,16 +139,16 @@ def test_set_up_as_the_library_asks_for_it(library, sandbox):
     (number,) = library.incoming_phone_numbers.list(phone_number=SENDER)
     assert number.capabilities == {"fax": False, "mms": True, "sms": True, "voice": True}
     sandbox.set_up(verified=[TO])
-    assert [each.phone_number for each in library.outgoing_caller_ids.list()] == [TO]
+    assert [caller_id.phone_number for caller_id in library.outgoing_caller_ids.list()] == [TO]
     assert library.lookups.v2.phone_numbers("+573001234567").fetch().country_code == "CO"
     service = library.messaging.v1.services(SERVICE)
     assert service.fetch().sid == SERVICE
-    assert [each.phone_number for each in service.phone_numbers.list()] == [SENDER]
+    assert [number.phone_number for number in service.phone_numbers.list()] == [SENDER]
     assert service.alpha_senders.list() == service.short_codes.list() == []
-    assert [each.campaign_status for each in service.us_app_to_person.list()] == ["VERIFIED"]
-    assert [each.sid for each in library.messaging.v1.services.list()] == list(
-        sandbox.setup.services
-    )
+    assert [campaign.campaign_status for campaign in service.us_app_to_person.list()] == [
+        "VERIFIED"
+    ]
+    assert [own.sid for own in library.messaging.v1.services.list()] == list(sandbox.setup.services)
     assert library.messaging.v1.tollfree_verifications.list() == []
     permission = library.accounts.v1.messaging_geopermissions.fetch(country_code="CO")
     assert permission.permissions[0]["enabled"] is True

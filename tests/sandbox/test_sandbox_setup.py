@@ -141,7 +141,7 @@ def test_a_closed_account_lets_nobody_in(world):
 def test_numbers_show_what_they_can_do(world, scenario, sender, expected):
     _, api = world(scenario)
     page = api.get("/IncomingPhoneNumbers.json", params={"PhoneNumber": sender}).json()
-    assert [each["capabilities"] for each in page["incoming_phone_numbers"]] == (
+    assert [number["capabilities"] for number in page["incoming_phone_numbers"]] == (
         [] if expected is None else [expected]
     )
 
@@ -160,8 +160,10 @@ def test_a_messaging_service_shows_its_senders(world):
     assert api.follow(f"{path}/AlphaSenders").json()["alpha_senders"][0]["alpha_sender"] == "Acme"
     assert api.follow(f"{path}/ShortCodes").json()["short_codes"][0]["short_code"] == "12345"
     campaigns = api.follow(f"{path}/Compliance/Usa2p").json()["compliance"]
-    assert [each["campaign_status"] for each in campaigns] == ["IN_PROGRESS"]
-    assert [each["sid"] for each in api.follow("/v1/Services").json()["services"]] == [SERVICE]
+    assert [campaign["campaign_status"] for campaign in campaigns] == ["IN_PROGRESS"]
+    assert [service["sid"] for service in api.follow("/v1/Services").json()["services"]] == [
+        SERVICE
+    ]
     sandbox.set_up(any_service=False)
     refused(api.follow("/v1/Services/MG" + 32 * "b"), 20404, 404)
 
@@ -180,9 +182,13 @@ def test_a_messaging_service_shows_its_senders(world):
     ],
 )
 def test_lookup_tells_form_and_country(api, number, expected):
-    found = api.follow(f"/v2/PhoneNumbers/%2B{number[1:]}").json()
-    assert (found["valid"], found["country_code"], found["validation_errors"]) == expected
-    assert found["phone_number"] == number
+    looked_up = api.follow(f"/v2/PhoneNumbers/%2B{number[1:]}").json()
+    assert (
+        looked_up["valid"],
+        looked_up["country_code"],
+        looked_up["validation_errors"],
+    ) == expected
+    assert looked_up["phone_number"] == number
 
 
 @pytest.mark.parametrize(
@@ -201,14 +207,14 @@ def test_countries_are_enabled_for_sms_and_for_calls(world):
     sandbox.set_up(countries=["US"], voice_countries=["CO"])
 
     def sms(country):
-        found = api.follow(f"/v1/Messaging/GeoPermissions?CountryCode={country}").json()
-        (permission,) = found["permissions"]
+        answer = api.follow(f"/v1/Messaging/GeoPermissions?CountryCode={country}").json()
+        (permission,) = answer["permissions"]
         assert (permission["country_code"], permission["type"]) == (country, "country")
         return permission["prefix"], permission["enabled"]
 
     def voice(country):
-        found = api.follow(f"/v1/DialingPermissions/Countries/{country}").json()
-        return found["iso_code"], found["low_risk_numbers_enabled"]
+        answer = api.follow(f"/v1/DialingPermissions/Countries/{country}").json()
+        return answer["iso_code"], answer["low_risk_numbers_enabled"]
 
     assert (sms("CO"), sms("US")) == (("+57", False), ("+1", True))
     assert (voice("CO"), voice("US")) == (("CO", True), ("US", False))
@@ -224,7 +230,7 @@ def test_verified_callers_are_listed(world):
 
     def verified(**query):
         page = api.get("/OutgoingCallerIds.json", params=query).json()
-        return [each["phone_number"] for each in page["outgoing_caller_ids"]]
+        return [entry["phone_number"] for entry in page["outgoing_caller_ids"]]
 
     assert verified() == verified(PhoneNumber=COLOMBIA) == [COLOMBIA]
     assert verified(PhoneNumber=US) == []
@@ -286,7 +292,7 @@ def test_a_toll_free_verification_is_found_by_the_numbers_sid(world):
 
     def verifications(asked):
         path = f"/v1/Tollfree/Verifications?TollfreePhoneNumberSid={asked}"
-        return [each["status"] for each in api.follow(path).json()["verifications"]]
+        return [entry["status"] for entry in api.follow(path).json()["verifications"]]
 
     assert verifications(sid) == []
     sandbox.set_up(numbers={number: {}})

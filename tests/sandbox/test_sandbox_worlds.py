@@ -112,15 +112,15 @@ def test_a_message_may_appear_in_lists_late_and_can_be_fetched_at_once(api, sand
     sandbox.advance(19)
     assert listed(api) == []
     sandbox.advance(1)
-    assert [each["sid"] for each in listed(api)] == [created["sid"]]
+    assert [message["sid"] for message in listed(api)] == [created["sid"]]
 
 
 def test_one_message_may_appear_late(api, sandbox):
     sandbox.fail("late", seconds=30)
     late, early = api.send(body="late").json(), api.send(body="early").json()
-    assert [each["sid"] for each in listed(api)] == [early["sid"]]
+    assert [message["sid"] for message in listed(api)] == [early["sid"]]
     sandbox.advance(30)
-    assert [each["sid"] for each in listed(api)] == [early["sid"], late["sid"]]
+    assert [message["sid"] for message in listed(api)] == [early["sid"], late["sid"]]
 
 
 def test_late_and_twin_befall_a_message_beside_another_fault(api, sandbox):
@@ -140,10 +140,10 @@ def test_twins_differ_in_their_sids_alone(api, sandbox):
     sandbox.fail("twin", copies=3)
     created = api.send().json()
     messages = sandbox.messages
-    assert len({each["sid"] for each in messages}) == 4
+    assert len({message["sid"] for message in messages}) == 4
     assert created["sid"] == messages[-1]["sid"]
-    for each in messages:
-        same = {**each, "sid": created["sid"]}
+    for message in messages:
+        same = {**message, "sid": created["sid"]}
         assert {**same, "uri": "", "subresource_uris": ""} == {
             **created, "uri": "", "subresource_uris": ""
         }  # fmt: skip
@@ -160,7 +160,7 @@ def test_lists_may_be_out_of_order_a_little(api, sandbox):
     for _ in range(30):
         api.send()
         sandbox.advance(2)
-    created = [parsedate_to_datetime(each["date_created"]) for each in listed(api)]
+    created = [parsedate_to_datetime(message["date_created"]) for message in listed(api)]
     assert created != sorted(created, reverse=True)
     for place, date in enumerate(created):
         assert all(later <= date + timedelta(seconds=11) for later in created[place:])
@@ -239,10 +239,10 @@ def test_early_answers_come_before_the_real_one_on_the_same_connection(wire, san
     wire.send("one")
     wire.send("two")
     answers = [wire.answer() for _ in range(3)]
-    assert [each[0] for each in answers] == [status, 201, 201]
+    assert [answer[0] for answer in answers] == [status, 201, 201]
     assert answers[0][2] == b""
-    assert [json.loads(each[2])["body"] for each in answers[1:]] == ["one", "two"]
-    assert len({each["peer"] for each in sandbox.requests}) == 1
+    assert [json.loads(answer[2])["body"] for answer in answers[1:]] == ["one", "two"]
+    assert len({request["peer"] for request in sandbox.requests}) == 1
 
 
 def test_early_answers_may_come_for_ever():

@@ -41,8 +41,8 @@ class Outcome(NamedTuple):
 
 
 def entries():
-    found = yaml.safe_load((FOLDER / "processes.yaml").read_text("utf-8"))
-    return [Entry(**each) for each in found]
+    listed = yaml.safe_load((FOLDER / "processes.yaml").read_text("utf-8"))
+    return [Entry(**fields) for fields in listed]
 
 
 def label(entry):

@@ -17,7 +17,7 @@ def test_process_comes_to_what_the_table_says(entry, sandbox, twilio_folder, tmp
         for kind, *arguments in entry.people:
             act(engine, case, kind, arguments, sandbox, twilio_folder)
             engine.run([case])
-        late = [each["element"] for each in case.late]
+        late = [result["element"] for result in case.late]
         table.judge(sandbox, entry, table.Outcome(stood, error, case.status, case.data, late))
 
 

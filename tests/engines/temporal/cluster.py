@@ -91,7 +91,7 @@ def configuration(folder, settings):
 
 def command(*arguments, address=None, connector=ROOT):
     line = [sys.executable, "-m", "connector_engines", "--connector", str(connector), "temporal"]
-    line += [str(each) for each in arguments]
+    line += [str(argument) for argument in arguments]
     return [*line, "--address", address] if address else line
 
 
@@ -135,7 +135,7 @@ def environ():
 async def until(condition, seconds=60):
     """Wait until something holds that nobody tells."""
     ends = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < ends, "it never came to hold"
         await asyncio.sleep(0.02)
-    return found
+    return value

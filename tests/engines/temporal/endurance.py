@@ -135,10 +135,10 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
                 process.wait()
             server.kill()
         bodies = collections.Counter(message["body"] for message in sandbox.messages)
-        for number, found in enumerate(ended):
-            if found["outcome"] != "delivered":
-                print(f"case-{number}: {json.dumps(found)}", flush=True)
-        outcomes = collections.Counter(found["outcome"] for found in ended)
+        for number, result in enumerate(ended):
+            if result["outcome"] != "delivered":
+                print(f"case-{number}: {json.dumps(result)}", flush=True)
+        outcomes = collections.Counter(result["outcome"] for result in ended)
         assert max(bodies.values()) == 1, "a message was sent twice"
         assert outcomes["delivered"] == len(bodies), (outcomes, len(bodies))
         assert outcomes["delivered"] + outcomes["may have been sent"] == count, outcomes

@@ -140,9 +140,12 @@ def test_two_cases_that_lost_the_same_text_do_not_adopt_one_message(calling, san
     sandbox.add(SEND)
 
     # Each with connections of its own, as two workers have.
-    found = [calling(lambda attempt, c=c: attempt(f"{name}-{c}", 2, ago=3)) for c in range(2)]
-    assert found[0]["output"]["sid"] == sandbox.messages[0]["sid"]
-    assert (found[1]["error"]["code"], found[1]["error"]["candidates"]) == ("OUTCOME_UNKNOWN", [])
+    results = [calling(lambda attempt, c=c: attempt(f"{name}-{c}", 2, ago=3)) for c in range(2)]
+    assert results[0]["output"]["sid"] == sandbox.messages[0]["sid"]
+    assert (results[1]["error"]["code"], results[1]["error"]["candidates"]) == (
+        "OUTCOME_UNKNOWN",
+        [],
+    )
 
 
 def test_message_that_another_case_has_sent_is_not_adopted(calling, sandbox, name):

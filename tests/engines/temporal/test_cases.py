@@ -38,9 +38,11 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
         await wait_for_task(case)
         await case.complete("ask", {"answer": "yes"})
         data = await case.result()
-        ids = [each.run_id async for each in client.list_workflows(f"WorkflowId = '{name}'")]
+        ids = [
+            execution.run_id async for execution in client.list_workflows(f"WorkflowId = '{name}'")
+        ]
         histories = [
-            await client.get_workflow_handle(name, run_id=each).fetch_history() for each in ids
+            await client.get_workflow_handle(name, run_id=run_id).fetch_history() for run_id in ids
         ]
         return data, histories
 
@@ -52,7 +54,7 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
         data, histories = asyncio.run(run(server.address))
         assert len(data["results"]) == 30
         assert data["answer"] == "yes"
-        assert sorted(int(each["body"]) for each in sandbox.messages) == numbers
+        assert sorted(int(message["body"]) for message in sandbox.messages) == numbers
         assert len(histories) > 3
         for history in histories:
             asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
@@ -79,7 +81,7 @@ def test_worker_without_the_connector_leaves_the_case_waiting_and_says_so(
             return held, await case.result()
 
     held, data = on_cluster(run, queue=name)
-    assert [(each["element"], each["why"]) for each in held] == [
+    assert [(call["element"], call["why"]) for call in held] == [
         ("send", "this worker has twilio 1.0.0, the case needs 1.7.0")
     ]
     assert data["sms"]["body"] == "Hola Ana"
@@ -94,20 +96,22 @@ def test_two_versions_serve_two_task_queues_at_once(
     async def run(cases):
         old, new = cases, Cases(cases.client, task_queue="new", connectors={"twilio": load(newer)})
         started = [
-            await each.start(SEND, {"name": each.task_queue}, id=f"{name}-{each.task_queue}")
-            for each in (old, new)
+            await release.start(
+                SEND, {"name": release.task_queue}, id=f"{name}-{release.task_queue}"
+            )
+            for release in (old, new)
         ]
-        found = [await case.result() for case in started]
+        results = [await case.result() for case in started]
         histories = [await case.workflow.fetch_history() for case in started]
-        return found, [list(identities(history)) for history in histories]
+        return results, [list(identities(history)) for history in histories]
 
     with (
         cluster.worker(server.address, config, queue="old", identity="old"),
         cluster.worker(server.address, config, queue="new", identity="new", connector=newer),
     ):
-        found, named = on_cluster(run, queue="old")
-    assert [data["sms"]["body"] for data in found] == ["Hola old", "Hola new"]
-    assert [set(each) for each in named] == [{"old"}, {"new"}]
+        results, named = on_cluster(run, queue="old")
+    assert [data["sms"]["body"] for data in results] == ["Hola old", "Hola new"]
+    assert [set(workers) for workers in named] == [{"old"}, {"new"}]
 
 
 def identities(history):
@@ -226,7 +230,7 @@ def test_command_line_starts_shows_and_completes(server, config, sandbox, name):
         assert run_line(line).returncode == 0
         late = run_line(cluster.command("message", name, "nothing", **address))
         assert late.returncode != 0
-    assert [each["body"] for each in sandbox.messages] == ["Adios"]
+    assert [message["body"] for message in sandbox.messages] == ["Adios"]
 
 
 def test_worker_with_random_hashes_is_refused():

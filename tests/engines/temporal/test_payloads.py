@@ -100,7 +100,9 @@ def test_large_value_without_storage_stops_the_case_and_is_not_repeated(
     assert stopped.code == "TOO_LARGE"
     assert "--storage" in str(stopped)
     calls = [
-        each for each in history.events if each.HasField("activity_task_scheduled_event_attributes")
+        event
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
     ]
     assert len(calls) == 1
 

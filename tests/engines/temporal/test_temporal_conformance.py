@@ -80,7 +80,7 @@ def test_process_comes_to_what_the_table_says(entry, serving, server, sandbox, t
         if entry.status == "finished":
             await case.result()
         shown = await case.show()
-        late = [each["element"] for each in shown["late"]]
+        late = [result["element"] for result in shown["late"]]
         outcome = table.Outcome(stood, error, shown["status"], shown["data"], late)
         table.judge(sandbox, entry, outcome)
         return await case.workflow.fetch_history()
@@ -111,9 +111,9 @@ def test_example_runs_on_the_cluster(example, serving, server, sandbox, twilio_f
         case = await cases.start(path, data[example], id=name)
         return await case.result(), await case.workflow.fetch_history()
 
-    found, history = asyncio.run(run())
+    result, history = asyncio.run(run())
     expected = {"notify_customer": "outcome", "monthly_report": "report"}[example]
-    assert expected in found
+    assert expected in result
     if RECORD:
         record(history, example)
 
@@ -161,7 +161,7 @@ def test_kept_history_is_replayed(path):
 def test_kept_histories_name_no_machine_and_no_setting():
     for path in KEPT:
         text = path.read_text("utf-8")
-        named = {each["identity"] for each in objects(json.loads(text)) if "identity" in each}
+        named = {record["identity"] for record in objects(json.loads(text)) if "identity" in record}
         assert named == {"worker"}
         assert "@" not in text
         assert "auth" + "Token" not in text

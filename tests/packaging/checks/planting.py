@@ -91,16 +91,16 @@ def find(tree, case, fault):
     file, place, *plants = fault
     for plant in plants:
         plant(tree)
-    found = own(checks.check(tree))
-    assert [finding[:4] for finding in found] == [(RULES[rule], rule, file, place)]
-    assert SAYS_WHAT_TO_DO.search(found[0].message), found[0].message
-    assert not found[0].message.endswith(".")
+    findings = own(checks.check(tree))
+    assert [finding[:4] for finding in findings] == [(RULES[rule], rule, file, place)]
+    assert SAYS_WHAT_TO_DO.search(findings[0].message), findings[0].message
+    assert not findings[0].message.endswith(".")
 
 
-def own(found):
+def own(findings):
     """Leave out what follows from a change: the listing's texts and the .bizc need it too."""
-    return [finding for finding in found if finding.rule not in ELSEWHERE]
+    return [finding for finding in findings if finding.rule not in ELSEWHERE]
 
 
-def rules(found):
-    return [(finding.rule, finding.file) for finding in found]
+def rules(findings):
+    return [(finding.rule, finding.file) for finding in findings]

@@ -70,8 +70,8 @@ def test_every_kind_of_it_is_found(tree):
     files = {f"auth/{kind.replace(' ', '_')}.py": kind for kind in BAD_IMPORTS}
     for file, kind in files.items():
         write(file, f'"""Planted."""\n{BAD_IMPORTS[kind]}\n')(tree)
-    found = checks.check(tree)
-    assert [(finding.rule, finding.file, finding.place) for finding in found] == [
+    findings = checks.check(tree)
+    assert [(finding.rule, finding.file, finding.place) for finding in findings] == [
         ("import-outside", file, "line 2") for file in sorted(files)
     ]
-    assert all(SAYS_WHAT_TO_DO.search(finding.message) for finding in found)
+    assert all(SAYS_WHAT_TO_DO.search(finding.message) for finding in findings)

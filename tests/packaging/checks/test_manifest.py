@@ -51,7 +51,7 @@ FAULTS = {
     ),
     "name-twice: actions": (
         "connector.json", "send_sms",
-        edit("connector.json", lambda found: found["actions"].append(found["actions"][0])),
+        edit("connector.json", lambda document: document["actions"].append(document["actions"][0])),
     ),
     "description-long: by a letter": (
         "connector.json", "description", manifest("description", "x" * 161),
@@ -82,14 +82,14 @@ def test_a_manifest_that_breaks_its_schema_hides_only_what_goes_by_it(tree):
     remove("icon.svg")(tree)
     append("schemas/manifest.json", b"\n")(tree)
     code("from .nothing import x")(tree)
-    found = checks.check(tree)
-    assert rules(found) == [
+    findings = checks.check(tree)
+    assert rules(findings) == [
         ("import-outside", PLANTED),
         ("manifest", "connector.json"),
         ("manifest", "connector.json"),
         ("manifest-schema-copy", "schemas/manifest.json"),
     ]
-    assert [each.place for each in found[1:3]] == ["guid", "parameters[3].secret"]
+    assert [finding.place for finding in findings[1:3]] == ["guid", "parameters[3].secret"]
 
 
 def test_a_pattern_of_the_manifest_is_told_in_words():
@@ -106,7 +106,9 @@ def test_a_pattern_of_the_manifest_is_told_in_words():
                     yield from spoil(field["items"]["properties"], inner)
 
     spoilt = [*spoil(document["properties"], example)]
-    found = [*findings.of_schema("manifest", "x", Schema(document), example, checks.manifest.FORMS)]
-    assert len(found) == len(spoilt) > 20
-    for each in found:
-        assert each.message.removeprefix("it must be ") in checks.manifest.FORMS.values()
+    faults = [
+        *findings.of_schema("manifest", "x", Schema(document), example, checks.manifest.FORMS)
+    ]
+    assert len(faults) == len(spoilt) > 20
+    for finding in faults:
+        assert finding.message.removeprefix("it must be ") in checks.manifest.FORMS.values()

@@ -144,11 +144,11 @@ def test_every_name_of_a_secret_is_found(tree):
         named = {"name": name, "displayName": name, "description": "Planted.", "example": "a"}
         edit(
             "connector.json",
-            lambda found, named=named: found["options"].append({**named, "type": "string"}),
+            lambda document, named=named: document["options"].append({**named, "type": "string"}),
         )(tree)
-    found = own(checks.check(tree))
-    assert {each.rule for each in found} == {"secret-plain"}
-    places = [(each.file, each.place) for each in found]
+    findings = own(checks.check(tree))
+    assert {finding.rule for finding in findings} == {"secret-plain"}
+    places = [(finding.file, finding.place) for finding in findings]
     assert sorted(places) == sorted(
         (file, name) for file in ("connector.json", LOOK_UP) for name in SECRET_NAMES
     )
@@ -157,9 +157,9 @@ def test_every_name_of_a_secret_is_found(tree):
 def test_no_finding_shows_the_secret_or_number_that_it_found(tree):
     planted = {**CREDENTIALS, **NUMBERS}
     code("\n".join(f"# {text}" for text in planted.values()))(tree)
-    found = checks.check(tree)
-    assert {each.place for each in found} == {f"line {n + 2}" for n in range(len(planted))}
-    shown = checks.as_json(found) + "".join(map(str, found))
+    findings = checks.check(tree)
+    assert {finding.place for finding in findings} == {f"line {n + 2}" for n in range(len(planted))}
+    shown = checks.as_json(findings) + "".join(map(str, findings))
     for text in (HEX, HEX[::-1], "hidden", "QWxhZGRpbjpvcGVu", "ABCDEFGHIJKLMNOP"):
         assert text not in shown
     for number in NUMBERS.values():
@@ -170,9 +170,9 @@ def test_a_password_in_a_requirement_is_found_and_not_repeated(tree):
     secret = "planted" + "-password"
     address = f"https://user:{secret}@" + "example.com/requests.whl"
     replace("pyproject.toml", f'"{REQUESTS}"', f'"requests @ {address}"')(tree)
-    found = checks.check(tree)
-    assert ("credential", "pyproject.toml") in rules(found)
-    assert not any(secret in str(finding) for finding in found)
+    findings = checks.check(tree)
+    assert ("credential", "pyproject.toml") in rules(findings)
+    assert not any(secret in str(finding) for finding in findings)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_every_kind_of_it_is_found(tree, rule, planted):
     files = {f"auth/{re.sub('[^a-z]+', '_', kind.lower())}.py": kind for kind in planted}
     for file, kind in files.items():
         write(file, f'"""Planted."""\n# {planted[kind]}\n')(tree)
-    found = checks.check(tree)
-    assert [(finding.rule, finding.file, finding.place) for finding in found] == [
+    findings = checks.check(tree)
+    assert [(finding.rule, finding.file, finding.place) for finding in findings] == [
         (rule, file, "line 2") for file in sorted(files)
     ]
-    assert all(SAYS_WHAT_TO_DO.search(finding.message) for finding in found)
+    assert all(SAYS_WHAT_TO_DO.search(finding.message) for finding in findings)
