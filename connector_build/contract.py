@@ -62,8 +62,13 @@ def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
     compared = {package.MANIFEST}
     for name in sorted((old.keys() | new.keys()) - compared):
         if old.get(name) != new.get(name):
-            what = "changed" if name in old and name in new else "added"
-            changes.append(Change("patch", name, what if name in new else "removed"))
+            if name not in new:
+                what = "removed"
+            elif name in old:
+                what = "changed"
+            else:
+                what = "added"
+            changes.append(Change("patch", name, what))
     return sorted(changes, key=lambda change: -LEVELS.index(change.level))
 
 
@@ -80,18 +85,25 @@ def is_enough(old: str, new: str, step: str) -> bool:
     """Tell whether a version may follow another, given the step that the changes ask for."""
     if step == "none" and old == new:
         return True
-    numbers = {"major": 1, "minor": 2}.get(step, 3)
     before, after = _precedence(old), _precedence(new)
-    return after[:numbers] > before[:numbers] or (numbers == 3 and after > before)
+    if step == "major":
+        return after[:1] > before[:1]
+    if step == "minor":
+        return after[:2] > before[:2]  # major and minor
+    return after > before
 
 
 def least(old: str, step: str) -> str:
     """Return the smallest version that may follow."""
-    major, minor, patch, released, _ = _precedence(old)
+    major, minor, patch, is_release, _ = _precedence(old)
     if step == "none":
         return old
-    numbers = {"major": (major + 1, 0, 0), "minor": (major, minor + 1, 0)}
-    return ".".join(map(str, numbers.get(step, (major, minor, patch + released))))
+    if step == "major":
+        return f"{major + 1}.0.0"
+    if step == "minor":
+        return f"{major}.{minor + 1}.0"
+    # The release of a pre-release has the same numbers.
+    return f"{major}.{minor}.{patch + 1 if is_release else patch}"
 
 
 def _precedence(text: str) -> tuple[Any, ...]:
@@ -212,10 +224,10 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
         yield Change("minor" if wider else "major", place, what)
     if old.get("default") != new.get("default"):
         yield Change("minor", place, "its default differs")
-    strict = [schema.get("additionalProperties") is False for schema in (old, new)]
-    if strict == [False, True]:
+    took_unknown, takes_unknown = _allows_unknown(old), _allows_unknown(new)
+    if took_unknown and not takes_unknown:
         yield Change("major", place, "it no longer takes unknown fields")
-    if strict == [True, False]:
+    if takes_unknown and not took_unknown:
         yield Change("minor", place, "it takes unknown fields too")
     fields, others = old.get("properties", {}), new.get("properties", {})
     for name in sorted(_required(new) - _required(old) - {*fields, *others}):
@@ -256,8 +268,7 @@ def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
     if old.get("pattern") != new.get("pattern"):
         changed = "pattern" in old
         yield Change("major" if changed else "minor", place, "the form of its text differs")
-    strict = [schema.get("additionalProperties") is False for schema in (old, new)]
-    if strict == [True, False]:
+    if _allows_unknown(new) and not _allows_unknown(old):
         yield Change("minor", place, "it may hold unknown fields now")
     fields, others = old.get("properties", {}), new.get("properties", {})
     for name, field, other in _pairs(fields, others):
@@ -278,6 +289,10 @@ def _required(schema: Mapping[str, Any]) -> set[str]:
     """Return the fields that a schema requires; of a setting, `required` says something else."""
     declared = schema.get("required")
     return set(declared) if isinstance(declared, list) else set()
+
+
+def _allows_unknown(schema: Mapping[str, Any]) -> bool:
+    return schema.get("additionalProperties") is not False
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:

@@ -372,8 +372,9 @@ def check(root: Path) -> Iterator[Finding]:
             yield from _notes(file, texts, manifest)
             yield from _rendered(file, texts)
             yield from _translations(file, code, texts, said)
-    for code in usable.keys() - {WRITTEN} if WRITTEN in usable else ():
-        yield from _alike(f"marketplace/listing/{code}.yaml", usable[code], usable[WRITTEN])
+    if WRITTEN in usable:
+        for code in usable.keys() - {WRITTEN}:
+            yield from _alike(f"marketplace/listing/{code}.yaml", usable[code], usable[WRITTEN])
 
 
 def _line(error: yaml.YAMLError) -> str:
@@ -438,7 +439,9 @@ def _translations(
     file: str, code: str, texts: Mapping[str, Any], said: set[str]
 ) -> Iterator[Finding]:
     listed = [entry["of"] for entry in texts.get("translations", ())]
-    for text in sorted(set(listed) - said if code != WRITTEN else set(listed)):
+    # The language that the texts are written in needs no translation at all.
+    needed = said if code != WRITTEN else set()
+    for text in sorted(set(listed) - needed):
         message = "nothing in connector.json and the schemas says this any more: take it out"
         yield fault("text-stale", file, f"translations: {_short(text)}", message)
     for entry in texts.get("translations", ()):
@@ -449,7 +452,7 @@ def _translations(
     for text in sorted({original for original in listed if listed.count(original) > 1}):
         message = "it is translated twice: keep one"
         yield fault("text-stale", file, f"translations: {_short(text)}", message)
-    for text in sorted(said - set(listed)) if code != WRITTEN else ():
+    for text in sorted(needed - set(listed)):
         message = "it is not translated: add it"
         yield fault("text-missing", file, f"translations: {_short(text)}", message)
 

@@ -26,11 +26,16 @@ class ConnectorError(Exception):
     status               HTTP status of the service's answer, if there was one
     provider_code        the service's own error code, as text
     request_id           the service's name for the request, for its support
-    hint                 what to do about it
-    retry_after_seconds  how long the service asked to wait
-    problems             every fault found in an input, the settings or a package
-    candidates           identifiers of all that a call of unknown outcome may have made
-    looked_until         ISO 8601 moment of the last look for what it made, in UTC
+    hint                 what to do about it, a sentence
+    retry_after_seconds  how long the service asked to wait, in seconds
+    problems             every fault found in an input, the settings or a package: a tuple of
+                         sentences without a full stop
+    candidates           the identifiers (text) of everything that a call of unknown outcome may
+                         have made: a tuple, empty where nothing is known
+    looked_until         when the runtime last looked for what such a call made: ISO 8601, in UTC
+
+    What is not known is None, or an empty tuple. No field holds a secret, a phone number or a
+    message's body.
     """
 
     code = "CONNECTOR_ERROR"
@@ -63,7 +68,7 @@ class ConnectorError(Exception):
         self.looked_until = looked_until
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault as plain JSON, for an engine to keep or to map."""
+        """Return the fault as plain JSON: an object of the fields above, with tuples as lists."""
         return {
             "code": self.code,
             "message": str(self),
@@ -83,7 +88,7 @@ class ConnectorError(Exception):
 class InvalidPackage(ConnectorError):
     """A folder or file is no connector, or not one that this runtime takes.
 
-    Raised by `load`, before anything is sent. `problems` has every fault of a manifest.
+    Raised by `load`. Nothing was sent. `problems` has every fault of a manifest.
     """
 
     code = "INVALID_PACKAGE"
@@ -94,8 +99,8 @@ class InvalidPackage(ConnectorError):
 class InvalidConfiguration(ConnectorError):
     """The settings of an environment are wrong, or the file that they come from.
 
-    Raised by `Connector.connect` and by what reads a file, before anything is sent. `problems` has
-    every fault; no value is shown.
+    Raised by `Connector.connect` and by what reads the file. Nothing was sent. `problems` has every
+    fault, without the values.
     """
 
     code = "INVALID_CONFIGURATION"
@@ -104,7 +109,10 @@ class InvalidConfiguration(ConnectorError):
 
 
 class UnknownAction(ConnectorError):
-    """The connector has no action of this name; the message lists those that it has."""
+    """The connector has no action of this name; the message lists those that it has.
+
+    Raised by everything that takes an action's name. Nothing was sent.
+    """
 
     code = "UNKNOWN_ACTION"
     when = "there is no such action"
@@ -112,7 +120,11 @@ class UnknownAction(ConnectorError):
 
 
 class InvalidInput(ConnectorError):
-    """An action's input breaks its schema. Nothing was sent; `problems` has every fault."""
+    """An action's input breaks its schema.
+
+    Raised before the first request, so nothing was sent. `problems` has every fault, each with the
+    field's name in quotes.
+    """
 
     code = "INVALID_INPUT"
     when = "the input is wrong; all its problems at once"
@@ -120,7 +132,10 @@ class InvalidInput(ConnectorError):
 
 
 class CredentialsRefused(ConnectorError):
-    """The service does not accept the credentials (HTTP 401). Nothing was done."""
+    """The service does not accept the credentials (HTTP 401). Nothing was done.
+
+    `status` is 401; `provider_code` is the service's own code, where the answer has one.
+    """
 
     code = "CREDENTIALS_REFUSED"
     outcome = "refused"
@@ -129,7 +144,10 @@ class CredentialsRefused(ConnectorError):
 
 
 class Forbidden(ConnectorError):
-    """The credentials are accepted and do not allow this (HTTP 403). Nothing was done."""
+    """The credentials are accepted, but do not allow this (HTTP 403). Nothing was done.
+
+    `status` is 403; `provider_code` is the service's own code, where the answer has one.
+    """
 
     code = "FORBIDDEN"
     outcome = "refused"
@@ -138,7 +156,10 @@ class Forbidden(ConnectorError):
 
 
 class NotFound(ConnectorError):
-    """What was asked for is not there (HTTP 404). Nothing was done."""
+    """What was asked for does not exist (HTTP 404). Nothing was done.
+
+    `status` is 404; `provider_code` is the service's own code, where the answer has one.
+    """
 
     code = "NOT_FOUND"
     outcome = "refused"
@@ -149,7 +170,8 @@ class NotFound(ConnectorError):
 class Refused(ConnectorError):
     """The service refused the request (any other HTTP 4xx). Nothing was done.
 
-    `provider_code` is the service's own code, `hint` what to do about it, where that is known.
+    `status` is the HTTP status, `provider_code` the service's own code, `hint` what to do about it,
+    where that is known.
     """
 
     code = "REFUSED"
@@ -161,7 +183,8 @@ class Refused(ConnectorError):
 class Throttled(ConnectorError):
     """There were too many requests at once (HTTP 429). Nothing was done.
 
-    `retry_after_seconds` is how long the service asked to wait, where it said so.
+    Raised after the runtime has tried again itself. `status` is 429; `retry_after_seconds` is how
+    long the service asked to wait, where it said so.
     """
 
     code = "THROTTLED"
@@ -171,7 +194,11 @@ class Throttled(ConnectorError):
 
 
 class Unavailable(ConnectorError):
-    """The service failed (HTTP 5xx) at an action that may be repeated."""
+    """The service failed (HTTP 5xx) at an action that may be repeated.
+
+    Raised after the runtime has tried again itself. `status` is the HTTP status;
+    `retry_after_seconds` is how long the service asked to wait, where it said so.
+    """
 
     code = "UNAVAILABLE"
     retryable = True
@@ -180,7 +207,10 @@ class Unavailable(ConnectorError):
 
 
 class NoAnswer(ConnectorError):
-    """No answer came, in time or at all, to an action that may be repeated."""
+    """No answer came, in time or at all, to an action that may be repeated.
+
+    Raised after the runtime has tried again itself. `status` is None.
+    """
 
     code = "NO_ANSWER"
     retryable = True
@@ -189,31 +219,35 @@ class NoAnswer(ConnectorError):
 
 
 class NeverConnected(NoAnswer):
-    """The request did not leave: no connection was made. Nothing was done, whatever the action.
+    """No connection was made, so the request was not sent. Nothing was done, whatever the action.
 
-    Where the server's certificate is at fault, `retryable` is false.
+    `retryable` is false where the server's certificate is the reason: trying again does not help.
     """
 
     code = "NEVER_CONNECTED"
-    when = "the request never left"
+    when = "the request was not sent: no connection was made"
     advice = "Check the network, the proxy and the address; try again."
 
 
 class OutcomeUnknown(ConnectorError):
-    """A request left and may have been carried out: no answer came, or none that can be read.
+    """A request was sent and may have been carried out: no answer came, or none that can be read.
 
-    Raised for actions that must not be repeated. The same call must not be made again before it is
-    known what became of this one.
+    Raised for actions that must not be repeated. Do not make the same call again before you know
+    what became of this one. `candidates` has the identifiers of what it may have made, and
+    `looked_until` says when the runtime last looked (ISO 8601, in UTC).
     """
 
     code = "OUTCOME_UNKNOWN"
     outcome = "unknown"
-    when = "a write that was not answered, or not readably"
+    when = "a write that got no answer, or none that can be read"
     advice = "Find out what became of it first. **Never repeat it by itself.**"
 
 
 class LedgerFailed(ConnectorError):
-    """A ledger of keys can't be written, so the call was not begun."""
+    """The ledger of keys can't be written, so the call was not begun. Nothing was sent.
+
+    Raised by `Connection.run` with `key`.
+    """
 
     code = "LEDGER_FAILED"
     retryable = True
@@ -222,7 +256,11 @@ class LedgerFailed(ConnectorError):
 
 
 class InvalidAnswer(ConnectorError):
-    """An answer came to an action that may be repeated, and can't be read."""
+    """An answer came to an action that may be repeated, but it can't be read.
+
+    It is no JSON, or not what the action's output schema says, or too large. `status` is the HTTP
+    status, where one was read.
+    """
 
     code = "INVALID_ANSWER"
     when = "the answer to an action that may be repeated can't be read"

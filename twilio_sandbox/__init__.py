@@ -65,7 +65,7 @@ What a test can do with a sandbox (from another process: by HTTP, JSON in and ou
     sandbox.behave(trial_prefix=True, list_lag_seconds=5)            POST /_sandbox/behaviour
     sandbox.set_up(countries=["US"])    the account's set-up         POST /_sandbox/setup
     sandbox.do_step(6)            a step of the document             POST /_sandbox/steps/6
-    sandbox.mend()                no more faults                     DELETE /_sandbox/faults
+    sandbox.clear_faults()        no more faults                     DELETE /_sandbox/faults
     sandbox.reset()               forget everything                  DELETE /_sandbox
 
 Like Twilio it answers in gzip to whoever takes it, and dates its answers by its own clock, which

@@ -208,7 +208,7 @@ class Sandbox:
         """Do a step (1 to 7) of the set-up as the connector's document describes it."""
         self._setup = done(self._setup, step)
 
-    def mend(self) -> None:
+    def clear_faults(self) -> None:
         """Switch every fault off."""
         self._faults.clear()
 
@@ -434,7 +434,7 @@ class Sandbox:
             self.reset()
             return {}
         if asked == "DELETE /faults":
-            self.mend()
+            self.clear_faults()
             return {}
         if asked == "POST /faults":
             self.fail(**value)

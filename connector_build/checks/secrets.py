@@ -61,7 +61,9 @@ def check(tree: Tree) -> Iterator[Finding]:
             lines = [(f"line {n}", line) for n, line in enumerate(text.splitlines(), 1)]
         for place, line in lines:
             yield from credentials(name, place, line)
-            for match in _NUMBER.finditer(line) if more is not None else ():
+            if more is None:
+                continue  # this project does not ask for the check of phone numbers
+            for match in _NUMBER.finditer(line):
                 if not examples.fullmatch(match[0]):
                     message = "a phone number that may be somebody's: use a reserved one"
                     yield fault("phone-number", name, place, message)

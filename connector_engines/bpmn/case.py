@@ -312,16 +312,21 @@ class Case:
                 )
                 self.calls.add(str(task.id), call)
         self._scripts.wanted.clear()
-        for task in list(self._tasks.values()) if self.workflow.track.left else ():
-            name = str(task.id)
-            call = self.calls[name]
-            if task.state != TaskState.STARTED and call.state is State.WANTED and not call.since:
-                self._forget(name)  # the process left it before it began
+        if self.workflow.track.left:
+            self._forget_left()
         self.workflow.track.left = False
         with given(now, self._new_id):
             self.workflow.prune()
         if not self._is_open():
             self.stop(RuntimeError(f"it stands still: {self._waiting()} can't come to its end"))
+
+    def _forget_left(self) -> None:
+        """Forget the calls whose tasks the process left before the call began."""
+        for task in list(self._tasks.values()):
+            name = str(task.id)
+            call = self.calls[name]
+            if task.state != TaskState.STARTED and call.state is State.WANTED and not call.since:
+                self._forget(name)
 
     def begin(self, name: str, now: float, clock: float | None = None) -> Request | None:
         """Mark a call as begun and return what to ask, or None where it can't be made any more.
@@ -728,6 +733,8 @@ def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-        value = list(value.values())
-    for item in value if isinstance(value, list) else ():
+        inner = list(value.values())
+    else:
+        inner = value if isinstance(value, list) else []
+    for item in inner:
         yield from _objects(item)

@@ -463,7 +463,9 @@ def _operators(
             if value:
                 yield from _syntax(f"{where} parameter '{name}'", value, "eval")
         retry = operator.find("spiffworkflow:retry", _NAMES)
-        for attribute in ("retries", "backoff_base") if retry is not None else ():
+        if retry is None:
+            continue
+        for attribute in ("retries", "backoff_base"):
             text = retry.get(attribute, "1")
             if not (text.isascii() and text.isdigit() and int(text) <= 100):
                 yield f"{where} retry '{attribute}' must be a whole number from 0 to 100"

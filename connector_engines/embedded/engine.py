@@ -40,7 +40,9 @@ class Stored:
 
     def __iter__(self) -> Iterator[Case]:
         """Read the cases, the oldest first; one that can't be read is logged and left out."""
-        for row in self._store.unfinished() if self._store is not None else ():
+        if self._store is None:
+            return
+        for row in self._store.unfinished():
             case = self._engine.read_back(row.id)
             if case is not None:
                 yield case
@@ -411,8 +413,9 @@ class Engine:
     def tell(self, case: Case) -> None:
         """Tell the watcher what happened."""
         events = case.rules.take_events()
-        for event in events if self._watch else ():
-            self._watch(case, *event)  # type: ignore[misc]
+        if self._watch:
+            for event in events:
+                self._watch(case, *event)
 
 
 def _error_text(case: Case) -> str | None:

@@ -154,7 +154,9 @@ class CaseWorkflow:
         wanted = self.case.calls.of(State.WANTED)
         for gone in self.held.keys() - wanted.keys():
             del self.held[gone]
-        for task in list(wanted) if begin_calls else ():
+        if not begin_calls:
+            return
+        for task in list(wanted):
             if len(self.underway) >= MOST_CALLS:
                 break
             if self._moment_of(task) <= now:

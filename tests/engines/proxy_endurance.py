@@ -134,7 +134,7 @@ def soak(chosen, faults, folder, sandbox):
         process.wait()
         process = started(folder, sandbox, port=int(url.rpartition(":")[2]))
         time.sleep(max(0, stop_at - time.monotonic()))
-        sandbox.mend()
+        sandbox.clear_faults()
         told = {key: sid for client in clients for key, sid in client.result().items()}
     process.terminate()
     log = (folder / "log").read_text()
