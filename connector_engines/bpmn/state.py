@@ -473,8 +473,8 @@ class _Reader:
                 subprocess.completed_event.connect(task.task_spec._on_subworkflow_completed, task)
                 workflow.subprocesses[task.id] = owners[number] = subprocess
                 self._head(subprocess, json.loads(self._parts[name]), name)
-        for workflow, last in self._last:
-            workflow.last_task = numbers.get(last or 0)
+        for flow, last in self._last:
+            flow.last_task = numbers.get(last or 0)
         workflow.track.count = max(numbers, default=0)
         workflow.bpmn_events = _REGISTRY.restore(head["events"])
         calls = [json.loads(text) for name, text in self._parts.items() if name.startswith("c")]
