@@ -372,9 +372,9 @@ def one_task(report: Report, quick: bool) -> None:
             process = memory.read(path)
             own: dict[str, list[float]] = {"engine": [], "engine with its store": []}
             calls = {}
-            for name, engine in (("engine", memory), ("engine with its store", disk)):
-                calls[name] = Timed(engine._connections["twilio"])
-                engine._connections["twilio"] = calls[name]  # type: ignore[assignment]
+            for name, opened in (("engine", memory), ("engine with its store", disk)):
+                calls[name] = Timed(opened._connections["twilio"])
+                opened._connections["twilio"] = calls[name]  # type: ignore[assignment]
 
             def finish(name: str, case: Any, started: float) -> None:
                 case.run()
