@@ -193,10 +193,16 @@ class _HTTPResponse(http.client.HTTPResponse):
     """http.client's, but that no answer is left for the next request on its connection.
 
     It reads past every interim answer; http.client does so for 100 only, and takes 103 for the
-    answer. And it notices what a server sends beyond the answer's end.
+    answer. And it notices what a server sends beyond the answer's end. What is no header, among the
+    headers, is passed over without a word: urllib3 would log it, and it may hold anything.
     """
 
     fp: Any
+
+    def begin(self) -> None:
+        super().begin()
+        self.msg.defects.clear()
+        self.msg.set_payload("")
 
     def _close_conn(self) -> None:
         exchange: _Exchange | None = getattr(_current, "exchange", None)

@@ -385,6 +385,26 @@ def test_urllib3_logs_no_number(twilio, sandbox, caplog):
     assert not re.search("5005550006|4155550123", caplog.text)
 
 
+BROKEN_HEADS = {
+    "a line that is no header": b"HTTP/1.1 201 Created\r\n+14155550123 made-up\r\nA: b\r\n\r\n{}",
+    "a head that is cut off": b"HTTP/1.1 201 Created\r\nA: b\r\n+14155550123 made-up",
+}
+
+
+@pytest.mark.parametrize("head", BROKEN_HEADS.values(), ids=BROKEN_HEADS)
+def test_what_is_no_header_is_not_logged(twilio, caplog, head):
+    caplog.set_level(logging.DEBUG)
+
+    def serve(server, peer):
+        server.take(peer)
+        peer.sendall(head)
+
+    with Server(serve) as server, pytest.raises(errors.OutcomeUnknown):
+        twilio.run("send_sms", INPUTS, settings(server))
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "4155550123" not in caplog.text
+
+
 WRONG_ENVIRONMENT = {
     "a certificate file that is not there": ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "/nowhere"),
     "a certificate file that holds none": ("REQUESTS_CA_BUNDLE", __file__, "can't be read"),
