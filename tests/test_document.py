@@ -40,16 +40,14 @@ def test_the_options_and_their_defaults(twilio):
 
 
 def test_the_three_actions_and_their_inputs(twilio):
-    assert {name: action.display_name for name, action in twilio.actions.items()} == {
-        "send_sms": "Send SMS",
-        "get_sms_information": "Get SMS information",
-        "get_all_sms": "Get All SMS",
-    }
-    assert {name: action.input_schema.get("required", []) for name, action in
-            twilio.actions.items()} == {
-        "send_sms": ["from", "to", "body"], "get_sms_information": ["sid"], "get_all_sms": [],
-    }  # fmt: skip
-    assert [action.repeatable for action in twilio.actions.values()] == [False, True, True]
+    for name, display_name, required, repeatable in (
+        ("send_sms", "Send SMS", ["from", "to", "body"], False),
+        ("get_sms_information", "Get SMS information", ["sid"], True),
+        ("get_all_sms", "Get All SMS", [], True),
+    ):
+        action = twilio.actions[name]
+        assert (action.display_name, action.repeatable) == (display_name, repeatable)
+        assert action.input_schema.get("required", []) == required
 
 
 @pytest.mark.parametrize("name", ["send_sms", "get_sms_information", "get_all_sms"])

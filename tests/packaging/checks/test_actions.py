@@ -1,6 +1,7 @@
 import pytest
 
 from connector_build import checks
+from tests.conftest import MANIFEST
 from tests.packaging.checks.planting import (
     LISTED,
     LOOK_UP,
@@ -13,7 +14,11 @@ from tests.packaging.checks.planting import (
     write,
 )
 
-CASES = "- {{id: a, action: {0}}}\n- {{id: b, action: get_sms_information}}\n"
+OTHERS = "".join(  # a case for each action but send_sms
+    f"- {{id: {action['name']}, action: {action['name']}}}\n"
+    for action in MANIFEST["actions"]
+    if action["name"] != "send_sms"
+)
 FAULTS = {
     "handler-missing: action": ("actions/send_sms.py", "", remove("actions/send_sms.py")),
     "handler-missing: auth": ("auth/__init__.py", "", remove("auth/__init__.py")),
@@ -60,7 +65,7 @@ FAULTS = {
         write("tests/actions/test_send_sms.py", "def helper(): ...\n"),
     ),
     "case-missing: action": (
-        "tests/conformance", "", write("tests/conformance/a.yaml", CASES.format("get_all_sms")),
+        "tests/conformance", "", write("tests/conformance/a.yaml", OTHERS),
     ),
 }  # fmt: skip
 
@@ -79,7 +84,7 @@ def test_a_handler_that_is_no_text_is_reported_by_both_rules(tree):
 
 
 def test_an_action_that_a_case_runs_and_a_test_in_a_class_are_enough(tree):
-    write("tests/conformance/a.yaml", CASES.format("get_all_sms"))(tree)
+    write("tests/conformance/a.yaml", OTHERS)(tree)
     write("tests/conformance/b.yaml", "- {id: c, action: send_sms}\n")(tree)
     write("tests/actions/test_send_sms.py", "class TestIt:\n    def test_it(self): ...\n")(tree)
     assert checks.check(tree) == []
