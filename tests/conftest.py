@@ -182,3 +182,30 @@ def host(node):
     with stack:
         yield SimpleNamespace(call=call, run=run, service=service)
         assert [one.faults for one in running.values() if one.faults] == []
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """Run headless Chromium with a profile of its own, which speaks to nobody."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("Chromium is not installed")
+
+    def run(*arguments):
+        done = subprocess.run(
+            [
+                *(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--hide-scrollbars", "--no-proxy-server"),
+                f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+                *arguments,
+            ],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

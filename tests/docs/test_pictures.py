@@ -1,0 +1,32 @@
+"""The pictures in the documentation are drawn, by the program that sites draw them with."""
+
+import html
+import re
+import subprocess
+
+from tests.conftest import tool
+
+PAGE = """<!DOCTYPE html><html><body>{pictures}
+<script src="node_modules/mermaid/dist/mermaid.min.js"></script>
+<script>mermaid.initialize({{startOnLoad: true}})</script></body></html>"""
+
+
+def test_every_picture_is_drawn(root, chromium, tmp_path):
+    texts = {
+        f"{path.relative_to(root)} {number}": text
+        for path in sorted(root.glob("docs/**/*.md"))
+        for number, text in enumerate(
+            re.findall(r"^```mermaid\n(.*?)^```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+        )
+    }
+    assert texts
+    subprocess.run(
+        [tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "mermaid@11"],
+        cwd=tmp_path, check=True, capture_output=True, timeout=240,
+    )  # fmt: skip
+    page = tmp_path / "pictures.html"
+    for name, text in texts.items():
+        page.write_text(PAGE.format(pictures=f"<pre class=mermaid>{html.escape(text)}</pre>"))
+        drawn = chromium("--virtual-time-budget=20000", "--dump-dom", page.as_uri())
+        assert "<svg" in drawn, name
+        assert "Syntax error in text" not in drawn, name
