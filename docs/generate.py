@@ -30,7 +30,7 @@ def pages() -> dict[str, str]:
     schema = json.loads((ROOT / "connector_runtime" / "manifest.json").read_text("utf-8"))
     made = {
         "manifest.md": "\n".join(_manifest(schema)) + "\n",
-        "command-line.md": "\n".join(_command_line()) + "\n",
+        "command-line.md": "\n".join(_command_line()).rstrip("\n") + "\n",
     }
     blocks = {"errors": "\n".join(error_table()) + "\n"}
     for code, name in (("en", "concluded"), ("es", "concluded_es")):
