@@ -165,7 +165,11 @@ def test_proxy_says_that_it_is_up_and_has_no_auths(proxy):
 
 
 def test_commands_are_listed_with_what_a_caller_must_give(proxy):
-    assert get(proxy, "/v1/commands").json() == [
+    commands = get(proxy, "/v1/commands").json()
+    assert [command["id"] for command in commands] == [
+        f"twilio/{action['name']}" for action in MANIFEST["actions"]
+    ]
+    assert commands[:3] == [  # the connector document's
         {
             "id": "twilio/send_sms",
             "parameters": [
