@@ -1,4 +1,4 @@
-"""A package file from a stranger: read whole, judged, and only then imported, from memory.
+"""Reads a package file that is not trusted: checks all of it, then imports it from memory.
 
 Nothing is written to disk and nothing is read twice, so what was verified is what runs.
 """
@@ -26,14 +26,14 @@ MANIFEST = "MANIFEST.sha256"
 MOST_BYTES = 16 * 1024**2  # of the file, and of all that is in it
 MOST_BYTES_OF_A_MEMBER = 4 * 1024**2
 MOST_MEMBERS = 500
-HIGHEST_RATIO = 200  # text packs to a fifth, a bomb to a thousandth
+HIGHEST_RATIO = 200  # text shrinks to about a fifth, a ZIP bomb to a thousandth
 ALLOWED = re.compile(
     r"__main__\.py|connector\.json|[a-z0-9_-]+\.png|README\.md|LICENSE|CHANGELOG\.md"
     r"|requirements\.txt|MANIFEST\.sha256|schemas/[a-z][a-z0-9_]*(\.input|\.output)?\.json"
     r"|(actions|auth|connector_runtime)/[a-z_][a-z0-9_]*\.(py|json)"
 )
-_DOS_NO_FILE = 0x18  # a volume's label, a folder
-_FLAGS = 0x0806  # how hard deflate tried, and that the name is UTF-8
+_DOS_NO_FILE = 0x18  # DOS attributes: a volume label, or a folder
+_FLAGS = 0x0806  # bits 1 and 2: the level of deflate; bit 11: the name is UTF-8
 _SIGNATURE_BYTES = 64
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _END_RECORD = struct.Struct("<4s4H2LH")
@@ -45,7 +45,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 def read(
     path: Path, sha256: str | None = None, trusted_keys: Sequence[str | bytes] | None = None
 ) -> dict[str, bytes]:
-    """Return a package's files by name, once all that can be checked holds.
+    """Return a package's files by name, after every check.
 
     `sha256` is the whole file's, in hexadecimal. With `trusted_keys` (Ed25519 public keys, PEM or
     32 raw bytes) the file beside it, named with `.sig` added, must be a signature by one of them;
@@ -67,8 +67,8 @@ def read(
             files = _members(path.name, package, content)
     except InvalidPackage:
         raise
-    except Exception as error:  # zipfile raises a dozen kinds, by no contract, on bytes made for it
-        raise InvalidPackage(f"{path.name}: it is no whole ZIP file ({error}).") from error
+    except Exception as error:  # for malformed bytes, zipfile raises many undocumented kinds
+        raise InvalidPackage(f"{path.name}: it is not a complete ZIP file ({error}).") from error
     _check_hashes(path.name, files)
     return files
 
@@ -86,7 +86,7 @@ def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> 
     signature_path = path.with_name(f"{path.name}.sig")
     try:
         with signature_path.open("rb") as file:
-            signature = file.read(_SIGNATURE_BYTES + 1)  # one more shows that it is too long
+            signature = file.read(_SIGNATURE_BYTES + 1)  # one byte more, to notice a longer file
     except OSError as error:
         raise InvalidPackage(f"{path.name}: it is not signed ({signature_path.name}).") from error
     unusable = False
@@ -101,7 +101,7 @@ def _verify(path: Path, content: bytes, trusted_keys: Sequence[str | bytes]) -> 
         except (ValueError, UnsupportedAlgorithm):
             key = None
         if not isinstance(key, Ed25519PublicKey):
-            unusable = True  # said below, unless another key is the right one
+            unusable = True  # reported below, unless another key fits
             continue
         try:
             key.verify(signature, content)
@@ -129,21 +129,24 @@ def _members(package_name: str, package: zipfile.ZipFile, content: bytes) -> dic
             raise InvalidPackage(f"{package_name}: {member.orig_filename[:80]!r}: {fault}.")
         seen.add(member.filename.casefold())
     if not _is_plain(members, content):
-        raise InvalidPackage(f"{package_name}: it is not laid out as a package is.")
+        raise InvalidPackage(f"{package_name}: its layout is not that of a package.")
     for member in members:
         with package.open(member) as file:
             files[member.filename] = file.read(MOST_BYTES_OF_A_MEMBER + 1)
         if len(files[member.filename]) != member.file_size:
-            raise InvalidPackage(f"{package_name}: {member.filename!r}: its size is not as stated.")
+            raise InvalidPackage(
+                f"{package_name}: {member.filename!r}: its size is not the stated one."
+            )
     return files
 
 
 def _is_plain(members: Sequence[zipfile.ZipInfo], content: bytes) -> bool:
     """Tell whether the file is its members, their directory and its end record, and nothing else.
 
-    Each member's own header must say what the directory says. Otherwise bytes hide before, between
-    and after what is read here, another program reads other members, or a stated size is a lie.
-    The forms are those of PKWARE's APPNOTE: 4.3.7, 4.3.12, 4.3.16.
+    Each member's own header must say what the directory says. Otherwise the file could hide bytes
+    before, between or after its members, another program could read other members than this one,
+    or a stated size could be false. The layout is that of PKWARE's APPNOTE: 4.3.7 (a member's
+    header), 4.3.12 (the directory), 4.3.16 (the end record).
     """
     members_end = directory_size = 0
     for member in members:
@@ -154,8 +157,10 @@ def _is_plain(members: Sequence[zipfile.ZipInfo], content: bytes) -> bool:
         directory_size += _DIRECTORY_ENTRY_BYTES + len(member.filename)  # no extra, no comment
     end_start = len(content) - _END_RECORD.size
     count = len(members)
+    # Signature, two disk numbers, members on this disk and in all, the directory's size and its
+    # start, the comment's length.
     wanted = (b"PK\5\6", 0, 0, count, count, directory_size, members_end, 0)
-    # With a ZIP64 locator before the end record, zipfile would go by that one.
+    # With a ZIP64 locator before the end record, zipfile would use the ZIP64 record instead.
     locator = content[end_start - _LOCATOR_BYTES : end_start]
     return (
         _END_RECORD.unpack_from(content, end_start) == wanted
@@ -165,7 +170,7 @@ def _is_plain(members: Sequence[zipfile.ZipInfo], content: bytes) -> bool:
 
 
 def _end_of_member(member: zipfile.ZipInfo, content: bytes, start: int) -> int | None:
-    """Return where a member that begins at `start` ends, None if its header says something else."""
+    """Return where a member that begins at `start` ends; None if its header is wrong."""
     name = member.filename.encode("ascii")
     name_start = start + _LOCAL_HEADER.size
     if member.header_offset != start or name_start > len(content):
@@ -191,7 +196,7 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or member.external_attr & _DOS_NO_FILE:
         return "not a regular file"
     if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
-        return "a mode beyond reading, writing and running"
+        return "a file mode with set-user-ID, set-group-ID or sticky bit"
     if not ALLOWED.fullmatch(name):
         return "a name that a package does not have"
     if member.flag_bits & 0x1:
@@ -203,7 +208,7 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
     if member.file_size > MOST_BYTES_OF_A_MEMBER:
         return f"larger than {MOST_BYTES_OF_A_MEMBER} bytes"
     if member.file_size > HIGHEST_RATIO * max(member.compress_size, 1):
-        return "packed beyond reason"
+        return f"more than {HIGHEST_RATIO} times larger unpacked"
     return None
 
 
@@ -228,7 +233,7 @@ def _check_hashes(package_name: str, files: Mapping[str, bytes]) -> None:
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports the modules of one namespace from a package's verified files, and no others."""
+    """Imports the modules of one namespace, and only from a package's verified files."""
 
     def __init__(self, namespace: str, origin: Path, files: Mapping[str, bytes]) -> None:
         self._prefix = f"{namespace}."
@@ -259,7 +264,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             fullname, self, origin=str(self._origin / name), is_package=name.endswith("__init__.py")
         )
         if spec:
-            spec.has_location = True  # so that __file__ is set, which pkgutil.get_data goes by
+            spec.has_location = True  # so that __file__ is set, which pkgutil.get_data needs
         return spec
 
     def get_source(self, fullname: str) -> str:

@@ -4,7 +4,7 @@
     "authentication": {"type": "bearer", "secret": "token"}
     "authentication": {"type": "apiKey", "header": "X-Api-Key", "secret": "key"}
 
-`user` and `secret` name settings; of several users, the first that is given signs in.
+`user` and `secret` name settings; of several users, the first that has a value is used.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .errors import InvalidConfiguration
 
 _NEEDED = {"basic": {"user"}, "bearer": set[str](), "apiKey": {"header"}}
 _VISIBLE = re.compile(r"[!-~]+")
-# What the runtime writes itself, and what would change where a request ends.
+# Headers that the runtime writes itself, and those that set where a request's body ends.
 _TAKEN = {"accept", "accept-encoding", "connection", "content-length", "content-type", "cookie"}
 _TAKEN |= {"host", "transfer-encoding", "user-agent", "upgrade", "expect", "te", "trailer"}
 
 
 def problems(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Give what is wrong with a manifest's authentication, beyond what its schema can say."""
+    """Give the faults of a manifest's authentication that its schema can't find."""
     declared = manifest["authentication"]
     needed = _NEEDED[declared["type"]]
     for key in sorted({"user", "header"} & (needed ^ declared.keys())):
         if key in needed:
-            yield f"'authentication.{key}' is missing: add it, for the type is '{declared['type']}'"
+            yield f"'authentication.{key}' is missing: the type '{declared['type']}' needs it"
         else:
             yield f"'authentication.{key}' must not be given with the type '{declared['type']}'"
     parameters = {entry["name"]: entry for entry in manifest["parameters"]}

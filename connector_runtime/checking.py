@@ -15,9 +15,9 @@ from . import errors
 if TYPE_CHECKING:
     from .connection import Call
 
-SECONDS = 14.0  # a check takes no longer; with the start of a program, 15
-_AT_ONCE = 8  # more requests at a time and a service may refuse them
-LANGUAGES = ("en", "es")  # of what a check finds, and of what a code means
+SECONDS = 14.0  # the longest that a check takes; 15 with the start of the program
+_AT_ONCE = 8  # a service may refuse more requests at one time
+LANGUAGES = ("en", "es")  # in which findings and codes are explained
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
 
 
@@ -25,8 +25,8 @@ class Finding(NamedTuple):
     """One line of a check.
 
     `id` names what was checked, for programs; `title` for people. `step` is the step of the
-    connector's set-up that it belongs to, if any. `verdict` is "holds", "fails" or "unknown": it
-    can't be told. `remedy` says what to do where it does not hold.
+    connector's set-up that it belongs to, if any. `verdict` is "holds", "fails" or "unknown".
+    `remedy` says what to do where it does not hold.
     """
 
     id: str
@@ -86,7 +86,7 @@ class Inquiry:
         question = Question(self._ends)
         self._asked.put(_Asked(question.future, path, params, host))
         if len(self._threads) < _AT_ONCE:
-            # Not a pool: the process would wait for its threads when it ends, however long.
+            # Not a thread pool: Python waits at its end for the threads of a pool.
             thread = threading.Thread(target=self._work, name="connector-check", daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -54,7 +54,7 @@ def main() -> None:
         terminal.error(str(error))
         sys.exit(exit_status(error))
     except terminal.Unwritable as problem:
-        if not isinstance(problem.__cause__, BrokenPipeError):  # a reader may leave when it likes
+        if not isinstance(problem.__cause__, BrokenPipeError):  # a reader may end early
             terminal.error(f"The output can't be written: {problem}.")
         terminal.abandon()
         sys.exit(1)
@@ -277,7 +277,7 @@ def _connect(
         raise errors.InvalidConfiguration("configuration: '--environment' needs '--config FILE'.")
     if config is None:
         return connector.connect({}, ledger=ledger)
-    from . import environments  # a program that brings its own settings needs no YAML
+    from . import environments  # without a file of settings, YAML is not needed
 
     return connector.connect(
         environments.of_each(config, environment, [connector.name])[connector.name], ledger=ledger
@@ -346,7 +346,7 @@ def _run_and_show(
         ) from None
     try:
         _show_output(connection.connector, action, output, form)
-    except BaseException as error:  # whatever it is: a repeat would do it twice
+    except BaseException as error:  # any fault: to run the action again would do it twice
         if action.effect == "read":
             raise
         _say_done(action, output, error)
@@ -534,7 +534,7 @@ def _inputs(action: Action, source: str | None, fields: tuple[str, ...]) -> dict
             try:
                 inputs[name] = json.loads(value)
             except ValueError:
-                inputs[name] = value  # validation says what it must be
+                inputs[name] = value  # validation reports a wrong value
     return inputs
 
 

@@ -1,4 +1,4 @@
-"""A connector, a connection of it to one environment, and the flow of one call."""
+"""A connector, its connection to one environment, and the steps of one call."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_BYTES_OF_A_PAGE = 64 * MIB
 
 
 def _without_locals(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a ConnectorError leave `function` without the frames that it went through.
+    """Remove the frames of `function` from the traceback of a ConnectorError.
 
     Tools that report errors show what the variables of each frame hold: here numbers, texts and
     settings. A ConnectorError says where, what and what to do without them.
@@ -45,7 +45,7 @@ def _without_locals(function: Callable[P, T]) -> Callable[P, T]:
             return function(*arguments, **named)
         except errors.ConnectorError as error:
             fault = error
-        del arguments, named  # they are variables of a frame too
+        del arguments, named  # this frame is in the traceback too
         raise _bare(fault)  # here, where no other exception is its context
 
     return call
@@ -138,7 +138,7 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # An answer that was not understood may be another request's: its connection is closed.
+        # An answer that can't be understood may belong to another request, so close its connection.
         self._release(understood=kind is None)
 
     def get(
@@ -326,8 +326,8 @@ class Connection:
 
         since  an aware datetime: this call may have begun then, and its outcome was lost. It is
                looked up, and made only where `resendAfterSeconds` is set and has passed.
-        key    text that names this call for ever in the ledger: whoever asks again with it gets
-               what the first call made, and nothing is done twice.
+        key    text that names this call in the ledger, for good: a later call with this key gets
+               what the first one made, and nothing is done twice.
         taken  tells whether an identifier belongs to another call that the caller knows of.
 
         Raise ConnectorError: see `errors`.
@@ -396,7 +396,7 @@ class Connection:
         seconds = self._settings.get("resolveSeconds", 0)
         if not seconds:
             raise unknown
-        # By the clock that nobody sets: the other one may have jumped meanwhile.
+        # The monotonic clock: somebody may set the other one meanwhile.
         since = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - started)
         look = self._looked_up(action, checked, since, seconds, claim)
         if look.output is None:
@@ -408,7 +408,7 @@ class Connection:
             output: dict[str, Any] = action.handler.run(checked, call)
             self._check_output(call, action, output)
             if action.find and not self._known.give(output[action.identifier or ""]):
-                raise call.unreadable("names what another call has made")
+                raise call.unreadable("names something that another call has made")
         return output
 
     def _run_since(
@@ -475,7 +475,7 @@ class Connection:
                 state = "free"
                 raise
             finally:
-                # Whatever else is raised, the row stays for a look-up.
+                # After any other exception the row stays as it is, and is looked up later.
                 is_ours = ledger.end(key, state, identifier, candidates)
             if not is_ours:
                 ledger.end(key, "unknown")
@@ -488,9 +488,11 @@ class Connection:
 
     @_without_locals
     def settle(self, key: str, identifier: str) -> dict[str, Any]:
-        """Tell the ledger what the call of a key has made, found out by other means; return it.
+        """Write into the ledger what the call of a key has made, and return it.
 
-        Raise InvalidInput for a key that is known otherwise, and what reading it raises.
+        Somebody has found it out by other means.
+
+        Raise InvalidInput for a key that is done or under way, and what reading the record raises.
         """
         if self.ledger is None:
             raise errors.InvalidConfiguration("configuration: a key needs a ledger to be kept in.")
@@ -511,7 +513,7 @@ class Connection:
         try:
             return self._read(action, identifier)
         except errors.ConnectorError as error:
-            # Its own error would say that nothing was done.
+            # The error of the reading would say that nothing was done.
             raise errors.OutcomeUnknown(
                 f"{action.name} was carried out before with this key and made {identifier}, which "
                 f"can't be read now: {error}",
@@ -650,7 +652,7 @@ def _emptied(pages: Iterator[list[Any]]) -> Iterator[list[Any]]:
 
 
 def _bare(fault: errors.ConnectorError) -> errors.ConnectorError:
-    """Take from an error what it came from: requests and frames that hold secrets and numbers."""
+    """Remove an error's cause and frames: they hold secrets and numbers."""
     fault.__cause__ = fault.__context__ = None
     return fault.with_traceback(None)
 
@@ -671,7 +673,7 @@ def _aware(action: Action, since: Any) -> datetime:
 
 
 class _Recorded(BaseException):
-    """Carries the request of a preview out of the handler, past any `except Exception`."""
+    """Ends the handler of a preview and holds its request; no `except Exception` catches it."""
 
     def __init__(self, request: Request, form: Any, document: Any) -> None:
         self.request = request
@@ -680,7 +682,7 @@ class _Recorded(BaseException):
 
 
 class _Recorder:
-    """Stands where Http stands, and records the first request instead of making it."""
+    """Takes the place of Http, and records the first request instead of making it."""
 
     def __init__(self, http: Http) -> None:
         self._http = http

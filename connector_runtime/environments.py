@@ -109,7 +109,7 @@ def _filled_text(text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is declared twice, of which YAML would take the last in silence."""
+    """Refuses a key that is declared twice, where YAML would use the last one without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         declared = set()
@@ -142,13 +142,13 @@ def _document(path: str | os.PathLike[str], shown: str) -> Any:
         problem = _explained(error, text)
     except RecursionError:
         problem = "is nested too deeply"
-    except (yaml.YAMLError, ValueError):  # a character that YAML forbids; a date that is none
+    except (yaml.YAMLError, ValueError):  # a forbidden character, or an impossible date
         problem = "is not valid YAML: put texts with special characters, and dates, in quotes"
     raise InvalidConfiguration(f"{shown} {problem}.")
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
-    """Say where the file breaks YAML's rules, and for the commonest faults what to do."""
+    """Say where the file breaks YAML's rules and, for common faults, what to do."""
     mark = error.problem_mark
     if mark is None:
         return "is not valid YAML"

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 def origins(declared: Mapping[str, str], base_url: str) -> dict[str, str]:
     """Return each declared host's origin, where the service is reached at `base_url`.
 
-    The first host that is declared is the one that `base_url` stands for. Where `base_url` names
-    it, or it with labels after its first one (an edge, a region), the others get the same labels:
-    with api.example.com declared, https://api.dublin.ie1.example.com leads to
-    https://files.dublin.ie1.example.com. Any other address (a sandbox, a relay) is
-    asked for everything.
+    `base_url` is the address of the first declared host. Labels that it has after the first one
+    (an edge, a region) are put into the other hosts too: with api.example.com declared,
+    https://api.dublin.ie1.example.com leads to https://files.dublin.ie1.example.com. Where
+    `base_url` is any other address (a sandbox, a relay), all hosts are at that address.
     """
     if not declared:
         return {}

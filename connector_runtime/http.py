@@ -1,4 +1,4 @@
-"""One service over HTTP: which requests may be repeated, and what each answer or silence means."""
+"""One service over HTTP: which requests may be repeated, and what each answer, or none, means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("connector_runtime")
 
 _FIRST_PAUSE_SECONDS = 0.1
 _MAY_BE_EMPTY = {"PUT", "PATCH", "DELETE"}
-# Of a path that urljoin would leave as it is: it is called for the others alone, as it is slow.
+# Paths that urljoin does not change. It is slow, so it is called for other paths only.
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -37,7 +37,7 @@ class Explanation(NamedTuple):
 
 
 def no_explanation(method: str, status: int, body: Any) -> Explanation:
-    """Explain nothing: the HTTP status says enough."""
+    """Explain nothing: the HTTP status is enough."""
     return Explanation()
 
 
@@ -125,7 +125,7 @@ class Http:
         document: Any = None,
         host: str | None = None,
     ) -> Request:
-        """Build a request, of which `path` may be anything that stays with this host.
+        """Build a request, where `path` is a path, or a URL of the same host.
 
         Its body is the fields of a form, or a document that is sent as JSON. `host` is a name from
         the manifest's `hosts`; without one, it is the service's own.
@@ -179,7 +179,7 @@ class Http:
         host: str | None = None,
         ends: float | None = None,
     ) -> tuple[Any, Callable[[bool], None]]:
-        """Make the request, again where that does no harm, and return the decoded JSON answer.
+        """Make the request, repeat it where that does no harm, return the decoded JSON answer.
 
         The answer to a PUT, PATCH or DELETE may have no content (HTTP 204): it is None.
 
@@ -238,7 +238,7 @@ class Http:
         is_json, body = (True, None) if empty else _decoded(outcome.content)
         if 200 <= status < 300 and is_json:
             return body, outcome.release
-        # After a 5xx, what the request was really answered may follow.
+        # After a 5xx, the real answer may still follow on the same connection.
         outcome.release(is_json and 400 <= status < 500)
         if status >= 400:
             return self._refusal(outcome, body, request, action, repeatable, request_id)
@@ -278,7 +278,7 @@ class Http:
         if failure.reason == "encoding":
             return self.unreadable(action, repeatable, "can't be decoded", **details)
         if failure.reason == "size":
-            return self.unreadable(action, repeatable, "is larger than it may be", **details)
+            return self.unreadable(action, repeatable, "is too large", **details)
         if failure.reason == "time":
             text = f"No answer from {name} within {self._service.timeout_seconds:g} s."
         else:
@@ -326,9 +326,9 @@ class Http:
 
 
 def _decoded(content: bytes) -> tuple[bool, Any]:
-    """Decode JSON, and tell whether it was any. NaN, half a character and a nesting beyond reason
-    are none."""
-    import orjson  # only an answer needs it; loading a connector does not
+    """Decode JSON, and tell whether it was valid. NaN, a lone surrogate and too deep a nesting are
+    not."""
+    import orjson  # imported late: loading a connector does not need it
 
     try:
         return True, orjson.loads(content)

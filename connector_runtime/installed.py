@@ -80,13 +80,13 @@ def distribution(point: EntryPoint) -> str:
 
 
 def _points(name: str) -> list[EntryPoint]:
-    # A folder that is on the path twice gives its distribution twice.
+    # A folder that is on sys.path twice gives its distribution twice.
     points = _entry_points().select(name=name)
     return list({(distribution(point), point.value): point for point in points}.values())
 
 
 def _entry_points() -> EntryPoints:
-    from importlib.metadata import entry_points  # a path needs it not, and it takes a while
+    from importlib.metadata import entry_points  # late: it is slow, and a path needs none
 
     return entry_points(group=GROUP)
 

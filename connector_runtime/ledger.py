@@ -1,13 +1,13 @@
 """Keys of calls that write, on disk, so that each key's call is carried out at most once.
 
-    free      nothing was done: refused, or it never left. May be tried again
-    begun     committed before the first byte leaves; `owner` says which process
+    free      nothing was done: it was refused, or not sent. It may be tried again
+    begun     committed before the first byte is sent; `owner` says by which process
     unknown   it ended, and nobody knows whether it was done
     done      `identifier` names what it made
 
-Whether the owner of a row still lives is asked of the operating system: each owner holds a lock
-that ends with its process, however that ends. A row `begun` by an owner that has gone is looked up
-by whoever asks for its key next. The ledger holds no input, only a keyed hash of it.
+Each owner holds a lock on a file, which the operating system releases when its process ends, for
+whatever reason. So the lock tells whether the owner still runs. Where it does not, a `begun` row is
+looked up when its key is used next. The ledger holds no input, only a keyed hash of it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Ledger:
                 (secret,) = self._database.execute("SELECT value FROM secret").fetchone()
                 self._owner = uuid.uuid4().hex
                 owner_file = _owner_file(self._path, self._owner)
-                # In one transaction, so that nobody finds a file that is not locked yet.
+                # In one transaction: no other process must see the row before the file is locked.
                 self._database.execute("BEGIN IMMEDIATE")
                 self._forget()
                 self._clear_away()
@@ -119,7 +119,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def alone(self, key: str) -> Iterator[None]:
-        """Hold a key against the other threads of this ledger."""
+        """Let no other thread of this ledger use a key meanwhile."""
         if not isinstance(key, str) or not key.strip() or len(key) > _MOST_KEY_CHARACTERS:
             raise InvalidInput(f"'key' must be text of 1 to {_MOST_KEY_CHARACTERS} characters.")
         with self._lock:
@@ -143,7 +143,7 @@ class Ledger:
         """Take a key, and return what it was before; 'free' when it is new.
 
         Afterwards it is 'begun' by this process, committed to disk, unless it is 'done'. Wait for
-        another process that carries it out. Raise InvalidInput for a key of another call,
+        another process that has begun it. Raise InvalidInput for a key of another call,
         OutcomeUnknown when the waiting is ended before that process has, and LedgerFailed when it
         can't be written; nothing must be sent then.
         """
@@ -189,7 +189,7 @@ class Ledger:
     ) -> bool:
         """Note how the call of a key ended; False when `identifier` belongs to another key.
 
-        What can't be written is logged and no error: the row stays 'begun', and is looked up.
+        A failure to write is logged and raises nothing: the row stays 'begun', and is looked up.
         """
         try:
             with self._lock:
@@ -218,9 +218,9 @@ class Ledger:
         return _entry(row)
 
     def release(self, key: str) -> None:
-        """Let the call of a key be tried again, which is known to have made nothing."""
+        """Let the call of a key be tried again: somebody knows that it made nothing."""
         if self.entry(key).state == "done":
-            raise InvalidInput("the call of this key was carried out; it stays so.")
+            raise InvalidInput("the call of this key was carried out, so it can't be tried again.")
         if self.is_under_way(key):
             raise InvalidInput("the call of this key is under way in another process.")
         self.end(key, "free")
@@ -264,7 +264,7 @@ class Ledger:
         return [_entry(row) for row in rows]
 
     def is_under_way(self, key: str) -> bool:
-        """Tell whether a process that lives is carrying out the call of this key."""
+        """Tell whether a process that still runs has begun the call of this key."""
         with self._lock:
             self._current()
             row = self._row(key)
@@ -315,13 +315,13 @@ class Ledger:
         )
 
     def _clear_away(self) -> None:
-        """Delete the lock files of owners that have gone."""
+        """Delete the lock files of owners whose process has ended."""
         for file in self._path.parent.glob(f"{glob.escape(self._path.name)}-owner-*"):
             if not self._lives(file.name.rpartition("-")[2]):
                 file.unlink(missing_ok=True)
 
     def _lives(self, owner: str | None) -> bool:
-        """Tell whether an owner's process lives."""
+        """Tell whether an owner's process still runs."""
         if owner is None:
             return False
         if owner == self._owner:
@@ -367,7 +367,7 @@ def _connected(file: Path, seconds: float = 10) -> sqlite3.Connection:
         f"{file.as_uri()}?mode=rw",
         uri=True,
         timeout=seconds,
-        isolation_level=None,  # transactions are begun by hand
+        isolation_level=None,  # transactions are begun explicitly
         check_same_thread=False,  # `Ledger` has a lock of its own
     )
     database.row_factory = sqlite3.Row
@@ -388,7 +388,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_FORMAT}")
         elif application != _APPLICATION:
-            raise InvalidConfiguration(f"{path}: it is a database of something else than a ledger.")
+            raise InvalidConfiguration(f"{path}: it is a database, but not a ledger.")
         elif version != _FORMAT:
             raise InvalidConfiguration(
                 f"{path}: it is a ledger of format {version}; this runtime has {_FORMAT}."

@@ -33,7 +33,7 @@ def load(
 
     Text that is an installed connector's name is that one: write `./notes` for a folder that has
     such a name. A package is verified before a line of it runs; `sha256` and `trusted_keys` ask
-    for more: see `archive.read`. A folder is taken as it is, so it can't be asked for them. The
+    for more: see `archive.read`. A folder can't be verified, so it takes neither. The
     modules get a namespace of their own, so that any number of connectors, and versions of one,
     live side by side; it goes when the Connector does. Raise InvalidPackage.
     """
@@ -52,7 +52,7 @@ def load(
             f"'{path}' is no connector's folder or package, nor the name of an installed one "
             f"(installed are: {there})."
         )
-    from . import archive  # a folder does not need it
+    from . import archive  # imported late: a folder does not need it
 
     files = archive.read(root, sha256, trusted_keys)
 
@@ -93,7 +93,7 @@ def _assemble(read: Reader, root: Path, files: Mapping[str, bytes] | None) -> Co
     _check_fields(manifest, schemas)
     for entry in manifest["actions"]:
         read(entry["handler"])
-    if files is not None:  # a folder being worked on may have no icon yet
+    if files is not None:  # while a connector is written, its folder may have no icon yet
         read(manifest["icon"])
     namespace, forget = _namespace(manifest["name"], root, files)
     try:
@@ -225,7 +225,7 @@ def _namespace(
 ) -> tuple[str, Callable[[], None]]:
     """Make an empty package under a name of its own for the connector's modules to load into.
 
-    Return its name, and what takes it away again.
+    Return its name, and a function that removes it again.
     """
     namespace = f"connector_{name}_{os.urandom(16).hex()}"
     module = types.ModuleType(namespace)
@@ -249,7 +249,7 @@ def _namespace(
 
 def _module(namespace: str, dotted: str, names: Sequence[str]) -> Any:
     file = dotted.replace(".", "/")
-    # A stranger's code may raise anything, and must not take the engine with it.
+    # A connector's code may raise anything, which must not end the engine.
     try:
         module = importlib.import_module(f"{namespace}.{dotted}")
         missing = [name for name in names if not callable(getattr(module, name, None))]
@@ -263,5 +263,5 @@ def _module(namespace: str, dotted: str, names: Sequence[str]) -> Any:
 def _said(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except (Exception, SystemExit):  # noqa: BLE001 -- its __str__ is a stranger's code too
+    except (Exception, SystemExit):  # noqa: BLE001 -- its __str__ is the connector's code too
         return "an error that can't be shown"

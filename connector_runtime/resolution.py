@@ -1,10 +1,10 @@
-"""What became of a call whose answer was lost: looked up, and never taken twice.
+"""Looks up what became of a call whose answer was lost; no record is returned to two calls.
 
-    answering   the request is out, and its answer may still come
+    answering   the request was sent, and its answer may still come
     looking     the answer is lost; what it made is looked for
-    given       an identifier that was returned to somebody
+    given       the identifier was returned to a caller
 
-A record that `find` gives is adopted when no other call can claim it: it was given to nobody, no
+A record that `find` gives is returned when no other call can claim it: it was given to no one, no
 call with the same input is still answering, and there are no more such records than calls with the
 same input that look for theirs.
 """
@@ -25,7 +25,7 @@ from .errors import ConnectorError, OutcomeUnknown
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
-_LAST_LOOK_SECONDS = 5.0  # a look that begins at the end still gets so much time
+_LAST_LOOK_SECONDS = 5.0  # a look that begins at the very end still has this time
 _MOST_SHOWN = 20  # candidates in a message; `candidates` has them all
 _SORTED = json.JSONEncoder(sort_keys=True)
 _MOST_GIVEN = 100_000  # identifiers that are remembered
@@ -34,7 +34,7 @@ _MOST_GIVEN = 100_000  # identifiers that are remembered
 class Found(NamedTuple):
     """What an action's `find` gives.
 
-    matches     outputs, as the action itself gives them, of what it surely made, newest first
+    matches     outputs, as the action itself gives them, of what it certainly made, newest first
     candidates  identifiers of all that it may have made, the matches among them
     """
 
@@ -43,16 +43,16 @@ class Found(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How a look-up ended: with the `output` of the call, or with what may be it."""
+    """How a look-up ended: with the call's `output`, or with candidates for it."""
 
     output: dict[str, Any] | None
     candidates: tuple[str, ...]
     until: datetime
-    fault: ConnectorError | None  # of the last look, which then says nothing
+    fault: ConnectorError | None  # of the last look, which then has found nothing out
 
 
 class Claim(NamedTuple):
-    """What somebody beside the connection knows of identical calls: an engine's store, a ledger.
+    """What an engine's store or a ledger knows of identical calls, beside this connection.
 
     `is_taken(identifier)` tells whether it belongs to another call. `is_contested()` tells whether
     another process is still carrying out a call with the same input. `others()` counts such calls
@@ -69,7 +69,7 @@ def claim_of(is_taken: Callable[[str], bool] | None) -> Claim:
 
 
 def identity(action: str, inputs: Mapping[str, Any]) -> bytes:
-    """Return what is the same for two calls that can't be told apart by what they made."""
+    """Return what two calls have in common whose records look the same."""
     return hashlib.sha256(_SORTED.encode([action, inputs]).encode("ascii")).digest()
 
 
@@ -153,8 +153,8 @@ def look_up(
     """Look, with growing pauses, until something is adopted or `seconds` have passed.
 
     `look(ends)` looks once, until the moment `ends` of the monotonic clock at most. `wait(seconds)`
-    returns True when there is no use in going on. A fault of the look-up ends nothing but, where
-    the service refuses it, the looking.
+    returns True when the looking must end. After a fault it goes on, unless the service has refused
+    the look-up.
     """
     ends = time.monotonic() + max(seconds, 0)
     pause = _FIRST_PAUSE_SECONDS
@@ -180,7 +180,7 @@ def look_up(
 
 
 def unresolved(error: OutcomeUnknown, look: Look) -> OutcomeUnknown:
-    """Return the error with what the look-up told."""
+    """Return the error with what the look-up has found out."""
     told = ""
     if look.candidates:
         told = f" It may be: {', '.join(look.candidates[:_MOST_SHOWN])}."

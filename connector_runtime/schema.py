@@ -1,8 +1,8 @@
 """JSON Schema validation behind one interface, and its findings in words.
 
-jsonschema-rs validates where it is installed; jsonschema is the reference and the fallback. Neither
-one's own messages are shown: they repeat the value that they reject, which may be a secret, a phone
-number or a message body.
+jsonschema-rs validates where it is installed; jsonschema is the reference and the fallback. The
+messages of both are not shown: they repeat the rejected value, which may be a secret, a number or a
+message body.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TYPES = {
     "null": "null",
 }
 _DEEPEST = 64
-_VALUES = frozenset({"const", "enum", "default", "examples"})  # their content is no schema
-_TOO_LARGE = 2**1024  # infinite for whoever reads numbers as floats, as most do
+_VALUES = frozenset({"const", "enum", "default", "examples"})  # hold values, not schemas
+_TOO_LARGE = 2**1024  # most programs read numbers as floats, where this is infinite
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -39,11 +39,11 @@ def fast_engine(document: dict[str, Any]) -> Engine:
     """Validate with jsonschema-rs; raise ImportError without it, ValueError for a bad schema."""
     import jsonschema_rs
 
-    # Its own retriever fetches http and reads files.
+    # Its default retriever would fetch http addresses and read files.
     validator = jsonschema_rs.Draft202012Validator(document, retriever=_no_retriever)
     counted = _counted(document)
     quick = validator
-    if counted != document:  # to compile a schema twice is work at each load
+    if counted != document:  # a second compilation makes each load slower
         quick = jsonschema_rs.Draft202012Validator(counted, retriever=_no_retriever)
 
     def accepts(value: Any) -> bool:
@@ -60,8 +60,10 @@ def fast_engine(document: dict[str, Any]) -> Engine:
 
 
 def _counted(part: Any) -> Any:
-    """Return the same schema, where an object that must have all the properties that it may have
-    is counted: to look for each of its names takes a third of the time of a list's validation."""
+    """Return the same schema, but count the properties of an object that requires all of them.
+
+    To look for each required name takes a third of the time of a list's validation.
+    """
     if isinstance(part, list):
         return [_counted(item) for item in part]
     if not isinstance(part, dict):
@@ -95,9 +97,9 @@ def reference_engine(document: dict[str, Any]) -> Engine:
         jsonschema.Draft202012Validator.check_schema(document)
     except jsonschema.SchemaError as error:
         raise ValueError(error.message) from error
-    except (RecursionError, OverflowError) as error:  # as `re` takes a pattern too deep, or too far
-        raise ValueError(f"a pattern is beyond reason ({error})") from error
-    # Left to itself, it fetches what a reference names.
+    except (RecursionError, OverflowError) as error:  # `re` raises them for such a pattern
+        raise ValueError(f"a pattern is too deep or too large ({error})") from error
+    # By default, it fetches what a reference names.
     validator = jsonschema.Draft202012Validator(document, registry=referencing.Registry())
 
     def accepts(value: Any) -> bool:
@@ -135,16 +137,16 @@ def _check_alone(document: dict[str, Any]) -> None:
             break
     else:
         raise ValueError("it is nested too deeply")
-    # A ValueError for what is not finite, and for lone surrogates.
+    # Raises ValueError for numbers that are not finite, and for lone surrogates.
     json.dumps(document, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
 def _check_keywords(part: dict[str, Any]) -> None:
     for keyword in ("$ref", "$dynamicRef"):
         if isinstance(part.get(keyword), str) and not part[keyword].startswith("#"):
-            raise ValueError(f"'{keyword}' must begin with '#': a schema is whole in itself")
+            raise ValueError(f"'{keyword}' must begin with '#': it must not name another file")
     if isinstance(part.get("$id"), str):
-        raise ValueError("'$id' is not taken: references would go by it")
+        raise ValueError("'$id' is not allowed: it changes what references mean")
     if isinstance(part.get("$schema"), str) and part["$schema"] != _DIALECT:
         raise ValueError(f"'$schema' must be {_DIALECT}")
 
@@ -152,7 +154,7 @@ def _check_keywords(part: dict[str, Any]) -> None:
 class Schema:
     """A compiled JSON Schema (2020-12). Raise ValueError when the schema itself is wrong.
 
-    It must be whole in itself: nothing that it names is ever fetched or read.
+    It must not refer to anything outside: nothing is ever fetched or read.
     """
 
     def __init__(
@@ -199,7 +201,7 @@ class Fault(NamedTuple):
 
 
 def _expand(path: Path, keyword: str, subschema: Any, value: Any) -> Iterator[Fault]:
-    """Give each missing or unknown name a fault of its own: validators differ in that."""
+    """Make one fault of each missing or unknown name: some validators put them together."""
     if keyword == "required":
         for name in subschema["required"]:
             if name not in value:
@@ -221,12 +223,12 @@ def _follow(value: Any, path: Sequence[str | int]) -> Any:
 def plain(value: Any, depth: int = _DEEPEST + 1) -> Any:
     """Return a value that only derives from JSON's types, as a template's text does, as plain JSON.
 
-    Validators and encoders treat such values each in its own way. Any other value stays as it is,
-    for validation to refuse by name.
+    Each validator and encoder treats such values in its own way. Any other value stays as it
+    is, and validation refuses it.
     """
     if value is None or type(value) in (str, int, float, bool):
         return value
-    # The types' own methods: a subclass may print as something else than what it is.
+    # Call the types' own methods: a subclass may return something else than its value.
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -241,7 +243,7 @@ def plain(value: Any, depth: int = _DEEPEST + 1) -> Any:
 
 
 def _not_json(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Find what no JSON text can hold: validators pass it, refuse it or choke on it by turns."""
+    """Find what no JSON text can hold: some validators accept it, some refuse it, some crash."""
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, int):
@@ -274,7 +276,7 @@ def _words(path: Path, keyword: str, subschema: dict[str, Any], value: Any) -> s
     if keyword == "required":
         return f"{name} is required"
     if keyword == "additionalProperties":
-        import difflib  # only a wrong name needs it
+        import difflib  # imported late: only a wrong name needs it
 
         near = difflib.get_close_matches(str(path[-1]), subschema.get("properties", {}), 1)
         return f"{name} is not known" + (f" (did you mean '{near[0]}'?)" if near else "")

@@ -1,4 +1,4 @@
-"""Settings and inputs: what counts as given, which value wins, and what a setting must be."""
+"""Settings and inputs: which values count as given, which one is used, what it must be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .schema import Schema, plain
 log = logging.getLogger("connector_runtime")
 
 WRITTEN_FOR = "connectorVersion"  # the one name that no connector may declare itself
-_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?")  # what is longer, nobody means
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?")  # a longer number is a mistake
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PART = r"(0|[1-9][0-9]{0,8})"
 _VERSION = rf"^{_PART}\.{_PART}\.{_PART}(-[0-9A-Za-z.-]+)?$(?!\n)"
@@ -27,7 +27,7 @@ class Settings(dict[str, Any]):
 
 
 class Unset(str):
-    """The blank text that is left of a value whose ${VARIABLE} is not set; `variable` is its name.
+    """Blank text in place of a value whose ${VARIABLE} is not set; `variable` is its name.
 
     Blank text counts as not given, so it is a fault only where something must be given.
     """
@@ -36,7 +36,7 @@ class Unset(str):
 
 
 def is_given(value: Any) -> bool:
-    """Tell whether a value counts: null, empty and blank text do not, as forms leave them."""
+    """Tell whether a value counts as given: null, empty and blank text (as in forms) do not."""
     return value is not None and not (isinstance(value, str) and not value.strip())
 
 
@@ -124,7 +124,7 @@ def _from_text(value: Any, kind: str) -> Any:
 
 
 def _leave_out_later_names(checked: dict[str, Any], schema: Schema) -> None:
-    """Take out what a later version knows and this one does not, and say so in the log."""
+    """Remove settings that only a later version knows, and log a warning for each."""
     this = schema.document.get("x-connector", {"name": "the connector", "version": "0.0.0"})
     written_for = checked.get(WRITTEN_FOR)
     if not isinstance(written_for, str) or not re.fullmatch(_VERSION, written_for):
@@ -164,7 +164,7 @@ def _hidden(name: str) -> str:
 
 
 def _hint(problem: str, settings: Mapping[str, Any]) -> str:
-    """Add to a setting that is required why it is not there."""
+    """Add to the fault of a required setting why it has no value."""
     if not problem.endswith("is required"):
         return problem
     value = settings.get(problem.split("'")[1])

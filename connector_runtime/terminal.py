@@ -1,4 +1,4 @@
-"""What the command line writes: harmless on a terminal, in any encoding, and surely written."""
+"""Writes the command line's output: safe for a terminal, in any encoding, errors reported."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 # Control characters but tab and line break, line separators, and marks that turn the direction of
-# text around: each can make a terminal show what is not there.
+# text around: each can make a terminal show a false text.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# What nobody can use in pieces: identifiers, numbers, states.
+# Values that must not be broken over two lines: identifiers, numbers, states.
 _WORD = re.compile(r"[\w.+:-]{1,40}")
 
 

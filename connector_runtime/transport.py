@@ -1,11 +1,11 @@
-"""One request and its answer over HTTP: did the request leave, and did the answer come whole.
+"""One request and its answer over HTTP: was the request sent, and is the answer complete?
 
-    connect, tunnel, TLS handshake      nothing has left; at most `connect_seconds`
+    connect, tunnel, TLS handshake      nothing was sent; at most `connect_seconds`
     first byte of the request           `left` becomes true, here and nowhere else
-    ... to the last byte of the answer  at most `answer_seconds`, however slowly it drips
+    ... to the last byte of the answer  at most `answer_seconds`, however slowly it comes
 
 Requests go through requests' transport adapter, not its Session: the adapter follows no redirect,
-keeps no cookie and reads no .netrc, each of which could carry credentials or bodies elsewhere.
+keeps no cookie and reads no .netrc, each of which could send credentials or bodies to another host.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _READ_BYTES = MIB
 _INTERIM_ANSWERS = 100  # a server that sends more 1xx answers than this is not answering
 _NO_BODY = frozenset({204, 205, 304})
 _GZIP = 16 + zlib.MAX_WBITS
-# What connecting can raise. Anything else before the request has left is a defect, and is raised.
+# What connecting can raise. Any other exception before the request was sent is a defect.
 _CONNECTING = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
@@ -120,7 +120,7 @@ class _Exchange:
 
 
 class _Watch:
-    """Ends exchanges whose time is over, by shutting their sockets down from a thread of its own.
+    """Ends exchanges whose time is over: a thread shuts their sockets down.
 
     A timeout of the socket would not do: it starts anew with each byte that arrives. The thread
     ends by itself when it has nothing to watch.
@@ -139,7 +139,7 @@ class _Watch:
             self._wake_for(exchange)
 
     def depart(self, exchange: _Exchange) -> None:
-        """Note that the request leaves now. Raise TimeoutError when its time to connect is over."""
+        """Note that sending begins. Raise TimeoutError when its time to connect is over."""
         with self._lock:
             if exchange.expired:
                 raise TimeoutError
@@ -182,7 +182,7 @@ class _Watch:
 
 
 def _shut_down(handle: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the other side was quicker
+    with contextlib.suppress(OSError):  # the other side has closed it already
         handle.shutdown(socket.SHUT_RDWR)
 
 
@@ -190,7 +190,7 @@ _current = threading.local()  # the exchange that this thread is carrying out
 
 
 class _HTTPResponse(http.client.HTTPResponse):
-    """http.client's, but that no answer is left for the next request on its connection.
+    """http.client's response, but no old answer is left for the next request on the connection.
 
     It reads past every interim answer; http.client does so for 100 only, and takes 103 for the
     answer. And it notices what a server sends beyond the answer's end. What is no header, among the
@@ -209,7 +209,7 @@ class _HTTPResponse(http.client.HTTPResponse):
         connection = exchange.connection if exchange is not None else None
         if exchange and connection and connection.is_ready and connection.sock is not None:
             connection.sock.settimeout(0)
-            # Nothing to read is what should be; TLS has an exception of its own for it.
+            # There should be nothing to read; TLS raises an exception of its own then.
             with contextlib.suppress(OSError):
                 connection.has_more = bool(self.fp.peek(1))
             connection.sock.settimeout(exchange.answer_seconds)  # for the next request's sending
@@ -225,7 +225,7 @@ class _HTTPResponse(http.client.HTTPResponse):
 
 
 def _watched_connection(base: Any, watch: _Watch) -> Any:
-    """Derive from a connection class of urllib3's one that tells its exchange what happens."""
+    """Make a subclass of a urllib3 connection that tells its exchange what happens."""
 
     class Connection(base):  # type: ignore[misc]
         response_class = _HTTPResponse
@@ -271,7 +271,7 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
                 del self.response_class
                 for opened in answers:
                     opened.close()
-            _current.exchange.remaining()  # shut down, the proxy's answer may look whole
+            _current.exchange.remaining()  # after a shutdown, the proxy's answer may look complete
 
         def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
             exchange: _Exchange = _current.exchange
@@ -288,7 +288,7 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
             if self.is_ready:
                 exchange: _Exchange = _current.exchange
                 if exchange.request.body and not self._head:
-                    self._head = data  # it leaves with the body, in one packet where it fits
+                    self._head = data  # sent together with the body, in one packet if possible
                     return
                 data, self._head = self._head + data, b""
                 watch.depart(exchange)
@@ -310,9 +310,9 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
 
 
 def _connected(exchange: _Exchange, connection: Any) -> socket.socket:
-    """Connect to the first address that answers, all of them together within the time to connect.
+    """Connect to the first address that answers; the time to connect is for all of them together.
 
-    urllib3 gives each address the whole time, and DNS as much as it likes.
+    urllib3 gives each address the whole time, and does not limit DNS.
     """
     fault: OSError = OSError("the name has no address")
     for address in _addresses(connection.host, connection.port, exchange):
@@ -366,7 +366,7 @@ def _watched_pool(base: Any, watch: _Watch) -> Any:
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter, with connections that tell whether a request left."""
+    """requests' adapter, with connections that tell whether a request was sent."""
 
     def __init__(self, watch: _Watch) -> None:
         self._watch = watch
@@ -393,7 +393,7 @@ class _Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> Any:
-        # requests works out the pool anew for every request, which takes as long as the rest of it.
+        # requests finds the pool again for every request, which takes as long as all the rest.
         origin = _current.exchange.request.origin
         pool = self._pool_by_origin.get(origin)
         if pool is None:
@@ -452,7 +452,7 @@ class Transport:
         """Make one request, once, and return its whole answer of at most `most_bytes`, counted
         after decompression, or why there is none. `ends` is a moment of the monotonic clock."""
         if self._process != os.getpid():
-            # A fork: two processes on one connection would read each other's answers.
+            # After a fork, two processes on one connection would read each other's answers.
             self._open()
         if request.origin not in self._routes:  # another host than the first, which is rare
             self._routes[request.origin] = _route(request.origin)
@@ -479,15 +479,15 @@ class Transport:
                 verify=verify,
                 proxies=proxies,
             )
-            exchange.left = True  # an answer came, so a request left, whoever made the connection
+            exchange.left = True  # an answer came, so the request was sent
             content = _content(response, most_bytes)
             if exchange.expired:
-                raise TimeoutError  # shut down, an answer without a stated length looks whole
+                raise TimeoutError  # after a shutdown, an answer without a length looks complete
             whole = True
         except Exception as error:
             if not exchange.left and not isinstance(error, _CONNECTING):
                 raise
-            # Whatever an answer holds, it is a failed exchange and no defect of the caller.
+            # Whatever a server answers, the exchange failed; the caller has no defect.
             return _failure(exchange, error, response)
         finally:
             _current.exchange = None
@@ -547,7 +547,7 @@ def _content(response: requests.Response, most_bytes: int) -> bytes:
 
 
 def _pieces(raw: Any, most_bytes: int) -> Iterator[bytes]:
-    # In one piece where its length is stated and may be true, or a page is copied once more.
+    # In one piece where a possible length is stated; otherwise a page is copied once more.
     stated = raw.length_remaining or 0
     amount = stated if _FIRST_READ_BYTES < stated <= most_bytes else _FIRST_READ_BYTES
     while piece := raw.read(amount, decode_content=False):
@@ -558,7 +558,7 @@ def _pieces(raw: Any, most_bytes: int) -> Iterator[bytes]:
 
 
 def _unzipped(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Decompress no more at once than the answer may have in all."""
+    """Decompress at most as much as the answer may have in all."""
     decoder = zlib.decompressobj(_GZIP)
     for packed in pieces:
         rest = packed
@@ -577,7 +577,7 @@ def _unzipped(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
 
 
 class _TooLarge(Exception):
-    """The answer is larger than it may be."""
+    """The answer is too large."""
 
 
 class _NotDecoded(Exception):
@@ -626,7 +626,9 @@ def _route(origin: str) -> tuple[bool | str, dict[str, str]]:
     """
     try:
         requests.Request("GET", f"{origin}/").prepare()
-        (urlsplit(origin).hostname or "").encode("idna")  # as DNS would, which fails each attempt
+        (urlsplit(origin).hostname or "").encode(
+            "idna"
+        )  # as DNS does: a wrong name would fail at each attempt
         environment = requests.Session().merge_environment_settings(origin, {}, None, None, None)
     except (requests.RequestException, ValueError) as error:
         raise InvalidConfiguration(

@@ -398,7 +398,7 @@ def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
     if (application, version, tables) == (0, 0, 0):
         return True
     if application != _APPLICATION:
-        raise InvalidConfiguration(f"{path}: it is a database of something else than cases.")
+        raise InvalidConfiguration(f"{path}: it is a database, but not a store of cases.")
     if version > FORMAT:
         raise InvalidConfiguration(
             f"{path}: it is a store of format {version}; this engine knows them up to {FORMAT}. "

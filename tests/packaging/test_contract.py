@@ -625,7 +625,7 @@ def test_a_tree_and_its_package_are_read_alike(files, package, tree):
 
 def test_what_can_not_be_read_is_refused(tmp_path):
     (tmp_path / "other.zip").write_bytes(b"other")
-    with pytest.raises(InvalidPackage, match=r"other\.zip: it is no whole ZIP file"):
+    with pytest.raises(InvalidPackage, match=r"other\.zip: it is not a complete ZIP file"):
         contract.read(tmp_path / "other.zip")
     with pytest.raises(InvalidPackage, match=r"none\.zip: it can't be read"):
         contract.read(tmp_path / "none.zip")

@@ -107,7 +107,7 @@ def test_a_compression_that_is_not_expected(files, tmp_path):
 
 
 def test_a_bomb(files, refuses):
-    refuses([*files.items(), ("actions/x.py", bytes(3_000_000))], "packed beyond reason")
+    refuses([*files.items(), ("actions/x.py", bytes(3_000_000))], "times larger unpacked")
 
 
 def test_a_member_that_is_too_large(files, refuses):
@@ -137,7 +137,7 @@ def test_a_file_that_is_too_large(tmp_path):
 def test_a_truncated_file(package, tmp_path, share):
     content = package.read_bytes()
     (tmp_path / "hostile.zip").write_bytes(content[: int(len(content) * share)])
-    refuses_file(tmp_path / "hostile.zip", "it is no whole ZIP file")
+    refuses_file(tmp_path / "hostile.zip", "it is not a complete ZIP file")
 
 
 def test_a_file_that_does_not_match_its_hash(files, refuses):
@@ -277,7 +277,7 @@ def test_a_flag_that_a_package_does_not_have(package, refuses_bytes, flag):
     refuses_bytes(content, "a flag that a package does not have")
 
 
-PLAIN = "it is not laid out as a package is"
+PLAIN = "its layout is not that of a package"
 
 
 @pytest.mark.parametrize("more", [b"x", b"MZ" * 500, b"PK\3\4" + bytes(26)])

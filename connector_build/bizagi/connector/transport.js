@@ -165,7 +165,7 @@ class Transport {
     const service = this._service;
     const details = { status: seen.status };
     if (broken.why === 'large') {
-      return this.unreadable(call, 'is larger than it may be', details);
+      return this.unreadable(call, 'is too large', details);
     }
     if (broken.why === 'encoding') {
       return this.unreadable(call, "can't be decoded", details);
