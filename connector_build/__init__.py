@@ -17,7 +17,7 @@ def main(root: Path) -> None:
         from .cli import run
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("connector_"):
-            raise  # a file of the kit itself is missing: the traceback says where it is wanted
+            raise  # a file of the kit itself is missing: the traceback says where it is imported
         print(  # noqa: T201
             f"Building needs the package '{error.name}', which is not installed; it comes with the "
             "extra [build].",

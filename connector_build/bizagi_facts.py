@@ -1,4 +1,4 @@
-"""What Bizagi's side of every connector is, as far as it is known: types, properties, codes."""
+"""What every connector has in Bizagi, as far as it is known: types, properties, codes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from connector_runtime import errors
 
-# What no public page says and is concluded from Bizagi's build tools: if Studio disagrees, correct
-# it here. guide.en.yaml and guide.es.yaml have the list, under `concluded`.
+# No public page states these. They are concluded from Bizagi's build tools; if Studio disagrees,
+# correct them here. guide.en.yaml and guide.es.yaml have the list, under `concluded`.
 DATATYPE = ""  # of every parameter and property
 AUTHENTICATION = "custom"
 RUNTIME_VERSION = "1"
@@ -22,9 +22,9 @@ XSD_TYPES = {
 }
 OUTSIDE = "../../../../../../../"  # from node_modules/<module> to the folder that holds the logs
 
-# Options of the manifest that mean nothing here, where nothing is kept between two calls.
+# Options of the manifest that have no use here, as nothing is kept between two calls.
 _NOT_HERE = ("resendAfterSeconds", "keepDays")
-# What transport.js and resolution.js go by, for a connector whose manifest does not declare it.
+# The options that transport.js and resolution.js read, where a manifest does not declare them.
 _STANDARD: list[dict[str, Any]] = [
     {
         "name": "connectTimeoutSeconds",
@@ -87,7 +87,7 @@ def options(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def codes() -> list[str]:
     """Return every error code that an action can answer with: processes decide by them."""
-    # Bizagi loads no package of ours and keeps no ledger; a defect has no class of its own here.
+    # Codes that can't occur: Bizagi does not load the package for Python, and keeps no ledger.
     elsewhere = {errors.InvalidPackage.code, errors.LedgerFailed.code}
     return sorted({kind.code for kind in errors.kinds()} - elsewhere | {"CONNECTOR_ERROR"})
 

@@ -18,8 +18,8 @@ _START_SECONDS = 30
 class Host:
     """A running host for the unpacked packages in a folder, with `workers` processes.
 
-    `faults` are what connectors did that they may not do, one line each. Raise RuntimeError where
-    it does not start.
+    `faults` lists forbidden things that connectors did, one line each. Raise RuntimeError where it
+    does not start.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Host:
         assert self._process.stdin
         assert self._process.stdout
         assert self._process.stderr
-        self._process.stdin.close()  # it ends when whoever started it is gone
+        self._process.stdin.close()  # the host ends when its input is closed
         self._process.wait(timeout=_START_SECONDS)
         self._reader.join()
         self._process.stdout.close()
@@ -94,7 +94,7 @@ class Host:
 
 
 def globals_of(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as Bizagi keeps them: every one as text, parameters apart from properties."""
+    """Return settings as Bizagi keeps them: all as text, in two groups."""
     parameters = {entry["name"] for entry in manifest["parameters"]}
     texts = {name: value if value is None else str(value) for name, value in settings.items()}
     return {

@@ -34,7 +34,7 @@ from .bizagi_facts import (
 from .findings import Finding, fault
 from .package import text_bytes
 
-# Beside handlers, the archive has a place for shared modules only in node_modules.
+# Beside the handlers, the archive can hold shared modules only in node_modules.
 SOURCE = Path("marketplace", "bizagi")
 OWN = "{name}-connector"
 SHARED = "bizagi-connector"
@@ -43,11 +43,11 @@ _HERE = Path(__file__).parent / "bizagi"
 _XSD = "http://www.w3.org/2001/XMLSchema"
 _TARGET = "http://tempuri.org/XMLSchema1.xsd"
 _DASH_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# What schema.js understands, and what it may pass over.
+# Keywords that schema.js checks, and those that it may ignore.
 _CHECKED = {"type", "required", "properties", "additionalProperties", "items", "pattern", "default"}
 _CHECKED |= {"minLength", "maxLength", "minimum", "maximum", "x-mustBe"}
-_NODE = {"fs", "http", "net", "path", "tls", "url", "zlib"}  # what may be used of Node.js
-_INVOKE = r"\bexports\.invoke\b\s*="  # what the host calls of a handler
+_NODE = {"fs", "http", "net", "path", "tls", "url", "zlib"}  # modules of Node.js that may be used
+_INVOKE = r"\bexports\.invoke\b\s*="  # the function that the host calls in a handler
 _IGNORED = {"$schema", "title", "description", "examples"}
 
 
@@ -156,8 +156,8 @@ def input_xsd(schema: Mapping[str, Any], from_parameters: Iterable[str] = ()) ->
 def output_xsd(schema: Mapping[str, Any]) -> str:
     """Nest outputs > (output > fields, error).
 
-    An action that failed has an empty output, and one that did not, an empty error: no field of
-    either is always there.
+    After a failure the output is empty, and after a success the error is empty, so every field of
+    both may be missing.
     """
     error = [
         _simple("error", "string", least=0),
@@ -247,7 +247,7 @@ def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _packed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a schema what decides, and mark the dates."""
+    """Keep the keywords of a schema that validate, and mark the dates."""
     packed = {key: value for key, value in schema.items() if key in _CHECKED}
     if "items" in packed:
         packed["items"] = _packed(packed["items"])
@@ -267,7 +267,7 @@ def _actions(manifest: Mapping[str, Any]) -> str:
 
 
 def _config(manifest: Mapping[str, Any]) -> str:
-    """Make etc/config.js, which the connector's own log reads, and Bizagi's utilities."""
+    """Make etc/config.js, which the connector's log and Bizagi's utilities read."""
     settings = {
         "backingDownConfigFile": OUTSIDE,
         "backingDownLogDirectory": OUTSIDE,
@@ -295,7 +295,7 @@ def _package(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(root: Path) -> list[Finding]:
-    """Return everything that would make the package something else than documented."""
+    """Return every fault of the package's sources."""
     findings: list[Finding] = []
     manifest = _json(root / "connector.json")
     wanted = {dash_case(action["name"]) for action in manifest["actions"]}
@@ -303,7 +303,7 @@ def check(root: Path) -> list[Finding]:
     for name in sorted(wanted ^ present):
         said = "the action has no JavaScript: add it"
         if name in present:
-            said = "no action is called so: declare it in connector.json or remove it"
+            said = "no action has this name: declare it in connector.json or remove it"
         findings.append(fault("bizc-handler", f"{SOURCE.as_posix()}/actions/{name}.js", "", said))
     for name in sorted(name for name in wanted if not _DASH_CASE.fullmatch(name)):
         said = "it must be lower-case words with _ between them: Bizagi wants them dash-case"
@@ -321,9 +321,9 @@ def check(root: Path) -> list[Finding]:
 
 
 def _unfit(file: str, schema: Mapping[str, Any], place: str) -> Iterator[Finding]:
-    """Find what the JavaScript does not check, and what Bizagi has no type for."""
+    """Find keywords that the JavaScript does not check, and fields that Bizagi has no type for."""
     for keyword in sorted(set(schema) - _CHECKED - _IGNORED):
-        said = "the .bizc does not check it: add it to its schema.js, or do without"
+        said = "the .bizc does not check it: add it to its schema.js, or leave it out"
         yield fault("bizc-keyword", file, f"{place}.{keyword}".lstrip("."), said)
     for name, field in schema.get("properties", {}).items():
         where = f"{place}.{name}".lstrip(".")
@@ -367,7 +367,7 @@ def _check_contents(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding
 
 
 def _check_modules(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check that the JavaScript finds what it requires, and has what is asked of it."""
+    """Check that the JavaScript has all modules that it requires, and exports `invoke`."""
     source, own = root / SOURCE, OWN.format(name=manifest["name"])
     files = contents(root)
     required = set()
@@ -388,7 +388,7 @@ def _check_modules(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]
             required |= targets
             if not targets:
                 said = f"it requires '{wanted}', which is neither in the package nor in Node.js"
-                yield fault("bizc-require", name, "", f"{said}: add it or do without")
+                yield fault("bizc-require", name, "", f"{said}: add it, or do not require it")
         if packed.startswith(("actions/", "auth/")) and not re.search(_INVOKE, text):
             said = "it must have 'exports.invoke = …', which the host calls: add it"
             yield fault("bizc-require", name, "invoke", said)
@@ -399,7 +399,7 @@ def _check_modules(root: Path, manifest: Mapping[str, Any]) -> Iterator[Finding]
 
 
 def xsd_faults(text: str, outermost: str) -> Iterator[str]:
-    """Find what is wrong with an XSD of the few forms that Bizagi's packages use."""
+    """Find the faults of an XSD; only the forms that Bizagi's packages use are allowed."""
     try:
         schema = ET.fromstring(text)  # noqa: S314 - made by ourselves, a moment ago
     except ET.ParseError as error:

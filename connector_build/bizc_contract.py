@@ -29,7 +29,7 @@ _DATA = f"node_modules/{bizc.SHARED}/definition.json"
 # A connector's own program that plays its cases with two unpacked packages, OLD and NEW, and
 # prints [[case, what differs], …] as JSON.
 BEHAVIOUR = Path("tests", "conformance", "compare.py")
-# What Studio knows the connector by, or runs it with.
+# The keys by which Studio identifies the connector, or runs it.
 _IDENTITY = ("globalguid", "name", "foldername", "runtimeversion", "type")
 _ACTION = ("guid", "actiontype", "contenttype", "resturl", "httpoperation", "useauthentication")
 
@@ -50,7 +50,7 @@ def version(files: Mapping[str, bytes]) -> str:
 
 
 def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
-    """Return every difference between two packages' files, the gravest first."""
+    """Return every difference between two packages' files, the most serious first."""
     before, after = (json.loads(files[_DEFINITION]) for files in (old, new))
     changes = [*_definition(before, after), *_codes(old, new)]
     for name in sorted((old.keys() | new.keys()) - {_DEFINITION}):
@@ -61,9 +61,9 @@ def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
 
 
 def behaviour(root: Path, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
-    """Return where two packages' handlers do something else, as far as the connector's cases show.
+    """Return where two packages' handlers behave differently in the connector's own cases.
 
-    Nothing where the connector has no such cases, or Node.js is not there to run them.
+    Return nothing where the connector has no such cases, or Node.js is not installed.
     """
     program = root / BEHAVIOUR
     scripts = [{n: c for n, c in files.items() if n.startswith(_RUN)} for files in (old, new)]
@@ -138,7 +138,7 @@ def _settings(
             if old[name].get("datatype") != new[name].get("datatype"):
                 yield Change("major", where, "has another datatype")
             if bool(old[name].get("passwordmode")) != bool(new[name].get("passwordmode")):
-                yield Change("minor", where, "is shown or hidden otherwise")
+                yield Change("minor", where, "is now shown, or now hidden")
 
 
 def _actions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -199,7 +199,7 @@ def _xsd(
         ):
             could, can = (_allows(elements[name], key) for elements in (old, new))
             if could != can:
-                # An input that may be missing breaks nobody; an output that may be does.
+                # An input that may be missing breaks no process; such an output does.
                 level = "minor" if can == is_input else "major"
                 yield Change(level, where, more if can else less)
 

@@ -20,7 +20,7 @@ def attempt(
     """Unpack the package that this source tree makes, run an action, and return the envelope.
 
     `action` is an action's name in either spelling, or "authenticator". Raise Refused where there
-    is no Node.js, or the connector did what a connector may not do.
+    is no Node.js, or the connector did something that is forbidden.
     """
     node = shutil.which("node")
     if node is None:

@@ -32,7 +32,7 @@ def run(root: Path) -> None:
 
 
 def _end(number: int, frame: object) -> None:
-    """Leave as after Ctrl-C, so that what was begun is cleared away."""
+    """End as after Ctrl-C, so that unfinished files are removed."""
     sys.exit(128 + number)
 
 
@@ -48,7 +48,7 @@ def cli(
 
     The .bizc and the listing are made where the tree has their sources.
 
-    Exit status: 0 built, 1 refused, 2 wrong usage. A refused build leaves the last one whole.
+    Exit status: 0 built, 1 refused, 2 wrong usage. A refused build does not change the last one.
     """
     try:
         package.timestamp()
@@ -57,7 +57,9 @@ def cli(
         raise click.UsageError(message) from error
     if context.invoked_subcommand is not None:
         if key or against or output:
-            raise click.UsageError("These options are the build's own, and come without a command.")
+            raise click.UsageError(
+                "These options belong to the build, which has no command's name."
+            )
         return
     root = context.obj
     _refuse_errors(checks.check(root))
@@ -147,7 +149,7 @@ def diff(root: Path, old: Path, new: Path | None, form: str) -> None:
         return
     for change in verdict["changes"]:
         click.echo(str(change))
-    enough = "which will do" if verdict["enough"] else "which is too small"
+    enough = "which is high enough" if verdict["enough"] else "which is too small"
     click.echo(
         f"{verdict['level']}: {verdict['least']} or higher after {verdict['old']}; "
         f"it says {verdict['new']}, {enough}"
@@ -157,7 +159,7 @@ def diff(root: Path, old: Path, new: Path | None, form: str) -> None:
 @cli.command()
 @click.pass_obj
 def generate(root: Path) -> None:
-    """Write anew what the tree holds as a copy: schemas/manifest.json, for editors."""
+    """Write the tree's copy of the manifest's schema again: schemas/manifest.json, for editors."""
     target = root / "schemas" / "manifest.json"
     shutil.copyfile(Path(archive.__file__).with_name("manifest.json"), target)
     click.echo(f"{target.relative_to(root)}: the runtime's schema of a manifest")
@@ -203,7 +205,7 @@ def _version_step(against: Path, root: Path) -> list[Finding]:
     try:
         package.contents(root)
     except (OSError, ValueError, KeyError):
-        return []  # what is missing or can't be read has a finding of its own
+        return []  # other checks report what is missing or can't be read
     verdict = _compare(root, against, root)
     if verdict["enough"]:
         return []

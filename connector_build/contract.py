@@ -1,7 +1,8 @@
 """What a connector promises to the processes that use it, and how two versions' promises differ.
 
 A package of the same major version replaces the installed one in place, so whatever could break a
-process that was drawn for the old one is a major change, and doubt counts as breaking.
+process that was drawn for the old one is a major change.
+A change that can't be judged counts as major too.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from connector_runtime.errors import InvalidPackage
 from . import package
 
 LEVELS = ("none", "patch", "minor", "major")
-# Facets of which a smaller value lets more pass, and those of which a larger one does.
+# Keywords where a smaller value accepts more, and those where a larger value accepts more.
 _LOWER_BOUNDS = {"minimum", "minLength", "minItems"}
 _UPPER_BOUNDS = {"maximum", "maxLength", "maxItems"}
 _BOUNDS = sorted(_LOWER_BOUNDS | _UPPER_BOUNDS)
 _NO_BREAK = r"(?!\n)"  # ends a pattern that refuses a trailing line break
 _JSON_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
-# Keywords that only tell people something, and those that are compared; any other is in doubt.
+# Keywords that are only text for people, and those that are compared; others can't be judged.
 _WORDS = {"$schema", "$comment", "title", "description", "example", "examples", "displayName"}
 _WORDS |= {"mustBe", "x-mustBe"}
 _COMPARED = {"name", "type", "enum", "pattern", "default", "properties", "required", "items"}
@@ -53,7 +54,7 @@ def read(path: Path) -> dict[str, bytes]:
 
 
 def compare(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[Change]:
-    """Return every difference between two packages' files, the gravest first."""
+    """Return every difference between two packages' files, the most serious first."""
     before, after = _decoded(old), _decoded(new)
     try:
         changes = list(_manifest(before, after))
@@ -134,7 +135,7 @@ def _manifest(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]
     old, new = before["connector.json"], after["connector.json"]
     for key in ("guid", "name", "manifestVersion"):
         if old[key] != new[key]:
-            yield Change("major", key, "it names another connector")
+            yield Change("major", key, "it says that this is another connector")
     for listing, kind in (("parameters", "parameter"), ("options", "option")):
         yield from _settings(kind, _by_name(old[listing]), _by_name(new[listing]))
     for name, action, other in _pairs(_by_name(old["actions"]), _by_name(new["actions"])):
@@ -206,7 +207,7 @@ def _action(
 
 
 def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
-    """Compare what is taken: whatever was accepted before must be accepted still."""
+    """Compare inputs and settings: every value that was accepted must still be accepted."""
     lost, gained = _types(old) - _types(new), _types(new) - _types(old)
     if lost:
         yield Change("major", place, f"it no longer takes {_listed(lost)}")
@@ -231,7 +232,7 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
         yield Change("minor", place, "it takes unknown fields too")
     fields, others = old.get("properties", {}), new.get("properties", {})
     for name in sorted(_required(new) - _required(old) - {*fields, *others}):
-        yield Change("major", f"{place}.{name}", "it is newly required, and never declared")
+        yield Change("major", f"{place}.{name}", "it is newly required, and not declared")
     for name, field, other in _pairs(fields, others):
         where = f"{place}.{name}"
         needed = name in new.get("required", ()) and "default" not in (other or {})
@@ -252,12 +253,12 @@ def _taken(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cha
 
 
 def _given(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
-    """Compare what is given: whatever was mapped before must still come, in the same type."""
+    """Compare outputs: every field must still come, in the same type, as processes use them."""
     lost, gained = _types(old) - _types(new), _types(new) - _types(old)
     if gained:
         yield Change("major", place, f"it may be {_listed(gained)} now")
     if lost:
-        # Less can come than was mapped for, which harms nobody, unless all of it differs.
+        # A type that no longer comes breaks no process, unless another one comes in its place.
         yield Change("major" if gained else "minor", place, f"it is never {_listed(lost)} now")
     for facet in _BOUNDS:
         if old.get(facet) != new.get(facet):
@@ -296,7 +297,7 @@ def _allows_unknown(schema: Mapping[str, Any]) -> bool:
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:
-    """Return the types that a schema lets pass; a number may be a whole one."""
+    """Return the types that a schema accepts; "number" includes "integer"."""
     declared = schema.get("type", _JSON_TYPES)
     kinds = {declared} if isinstance(declared, str) else set(declared)
     return kinds | {"integer"} if "number" in kinds else kinds
@@ -307,7 +308,7 @@ def _listed(kinds: Iterable[str]) -> str:
 
 
 def _lets_more_pass(facet: str, old: Any, new: Any) -> bool:
-    """Tell whether a bound that differs lets more values pass than before; None is no bound."""
+    """Tell whether a changed bound accepts more values than before; None is no bound."""
     if new is None:
         return True
     if old is None:
@@ -324,9 +325,9 @@ def _bound(
 def _choices(
     place: str, old: list[Any] | None, new: list[Any] | None, taken: bool
 ) -> Iterator[Change]:
-    """Compare enumerations; None lists nothing, so that every value passes.
+    """Compare enumerations; None means that every value is accepted.
 
-    What is taken must still take all old values; what is given must give no new ones.
+    An input must still accept all old values; an output must have no new ones.
     """
     if old == new:
         return
@@ -344,7 +345,7 @@ def _unknown(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
     """Report keywords that nothing here can judge, such as 'const' or 'anyOf'."""
     for key in sorted((old.keys() | new.keys()) - _COMPARED - _WORDS):
         if old.get(key) != new.get(key):
-            yield Change("major", place, f"'{key}' differs, which may break what was drawn")
+            yield Change("major", place, f"'{key}' differs, which may break processes")
 
 
 def _is_wider(old: str | None, new: str) -> bool:

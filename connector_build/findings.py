@@ -84,7 +84,7 @@ class Finding(NamedTuple):
 
 
 def fault(rule: str, file: str, place: str, message: str) -> Finding:
-    """Return a finding, in the tier of its rule, that can be printed whatever a name in it is."""
+    """Return a finding in the tier of its rule; its text can be printed, whatever names it has."""
     written = (text.encode("utf-8", "backslashreplace").decode() for text in (file, place, message))
     return Finding(RULES[rule], rule, *written)
 

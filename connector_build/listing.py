@@ -1,7 +1,7 @@
 """The listing: what a marketplace shows of the connector, in every language it has texts for.
 
-Whatever the manifest and the schemas say is taken from there; `listing/<language>.yaml` says the
-rest and, but for English, translates what they say.
+Texts of the manifest and the schemas are used as they are. `listing/<language>.yaml` has all other
+texts and, except for English, the translations of theirs.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _texts(root: Path, code: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that is there twice is refused; that one keeps the last."""
+    """YAML's safe loader, but it refuses a key that is declared twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -151,7 +151,7 @@ _MARKDOWN = _Markdown("commonmark", {"html": False}).disable("image")
 
 
 def _markdown(text: str) -> Markup:
-    """Render one line of Markdown; HTML in it is shown, not obeyed."""
+    """Render one line of Markdown; HTML in it is shown as text."""
     return Markup(_MARKDOWN.renderInline(text))  # noqa: S704 - the renderer escapes
 
 
@@ -301,7 +301,9 @@ class _Words:
             kind = bizagi.kind_of(field)
             description = self.translated(field["description"])
             if kind == "date":
-                description = description.replace("RFC 2822, ", "")  # which is Python's form alone
+                description = description.replace(
+                    "RFC 2822, ", ""
+                )  # only Python's output has this form
             can_be_empty = "null" in field["type"]
             kinds = [self.types[kind], *([self.labels["may_be_empty"]] if can_be_empty else [])]
             place = f"{above}{name}"
@@ -381,9 +383,7 @@ def _line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     if not mark:
         return "a character that it can't hold"
-    return (
-        f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'something else is expected'}"
-    )
+    return f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'it is not YAML'}"
 
 
 def _strings(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -405,7 +405,7 @@ def _rendered(file: str, texts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _alike(file: str, texts: Mapping[str, Any], english: Mapping[str, Any]) -> Iterator[Finding]:
-    """Find what was forgotten in one of two languages."""
+    """Find texts that one of two languages lacks."""
     for key in ("overview", "disclaimer", "requirements", "before_you_start"):
         if len(texts[key]) != len(english[key]):
             message = f"it has {len(texts[key])} entries, in English {len(english[key])}"
@@ -423,7 +423,7 @@ def _notes(file: str, texts: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
         message = "say what a user of the action must know"
         yield fault("text-missing", file, f"notes.{name}", message)
     for name in sorted(texts["notes"].keys() - actions):
-        message = "no action is called so: take it out"
+        message = "no action has this name: take it out"
         yield fault("text-stale", file, f"notes.{name}", message)
     codes = {code for row in texts["failing"]["codes"] for code in row["code"].split(", ")}
     known = set(bizagi.codes())
@@ -458,7 +458,7 @@ def _translations(
 
 
 def _is_telling(text: str) -> bool:
-    """Tell whether no two languages would say it alike: it is more than names and codes."""
+    """Tell whether two languages must differ in it: it is more than names and codes."""
     return sum(not word.isupper() for word in text.split()) >= _TELLING_WORDS
 
 

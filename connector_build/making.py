@@ -1,4 +1,4 @@
-"""Making a build: everything is written beside its place, read back, run, and only then moved."""
+"""Makes a build: writes all files beside their place, reads them back, runs them, moves them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def make_bizc(root: Path, output: Path) -> list[Path]:
         package.write(work / name, files)
         step("write", name)
         step("verify", _verify_bizc(work / name, files))
-        # What the last build made of another .bizc would tell of a file that is gone.
+        # The last build's files about another .bizc would describe a file that is gone.
         of_it = [
             path for path in _last(output, name.removesuffix(".bizc")) if ".zip" not in path.name
         ]
@@ -114,10 +114,10 @@ def show(root: Path, paths: list[Path]) -> None:
 
 @contextlib.contextmanager
 def _workplace(output: Path) -> Iterator[Path]:
-    """Give a folder beside the final places, on the same disk; nothing of it outlives the build."""
+    """Give a folder beside the final places, on the same disk; it is removed after the build."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for left in output.glob(f"{_WORK}*"):  # by a build that was killed
+        for left in output.glob(f"{_WORK}*"):  # left by a build that was killed
             if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(left)
         folder = output / f"{_WORK}{os.getpid()}-{time.time_ns()}"
@@ -157,7 +157,7 @@ def _verify(target: Path, files: Mapping[str, bytes], public: bytes | None) -> N
 
 
 def _verify_bizc(target: Path, files: Mapping[str, bytes]) -> str:
-    """Read the .bizc back, and where Node.js is, let it load all the JavaScript."""
+    """Read the .bizc back and, where Node.js is installed, load all the JavaScript."""
     with zipfile.ZipFile(target) as written:
         if {name: written.read(name) for name in written.namelist()} != files:
             raise Refused(f"{target.name} does not hold what was put into it.")
@@ -183,7 +183,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 def _publish(work: Path, output: Path, last: list[Path]) -> None:
     """Move what was made to its place, and remove what the last build made and this one did not.
 
-    A signature, above all, must not stay beside a package that it does not belong to.
+    Above all, a signature must not stay beside another package.
     """
     wanted = {path.relative_to(work) for path in work.rglob("*") if path.is_file()}
     for path in sorted(wanted):  # before anything is replaced

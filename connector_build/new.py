@@ -87,7 +87,7 @@ def _range(version: str) -> str:
 
 
 def _icon() -> bytes:
-    """Return a plain square, to be replaced."""
+    """Return an icon to be replaced: a square."""
     from PIL import Image
 
     picture = io.BytesIO()

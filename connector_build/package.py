@@ -43,7 +43,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def sources(root: Path) -> dict[str, Path]:
-    """Return which files the package takes, by their names in it: some, and folders' code and JSON.
+    """Return the package's files by their names in it: single ones, and code and JSON of folders.
 
     The runtime is the tree's own, or else the one that is installed.
     """
@@ -60,7 +60,7 @@ def sources(root: Path) -> dict[str, Path]:
 
 
 def text_bytes(path: Path) -> bytes:
-    """Return a file's bytes, its line ends as committed whatever the checkout made of them."""
+    """Return a file's bytes with the line ends of the commit, whatever the checkout has."""
     content = path.read_bytes()
     return content if path.suffix == ".png" else content.replace(b"\r\n", b"\n")
 
@@ -80,7 +80,7 @@ def requirements(root: Path, extras: bool = False) -> list[str]:
         brought = {line for line in lines if _is_of(line, kit().name)}
         needed = (kit().requires or ()) if brought else ()
         lines = (lines - brought) | {line for line in needed if "extra ==" not in line}
-        # What only an editable install of the kit needs.
+        # Only an editable install of the kit needs this.
         lines = {line for line in lines if not _is_of(line, "editables")}
     return sorted(lines)
 
@@ -120,7 +120,7 @@ def _project(root: Path) -> dict[str, Any]:
 
 
 def timestamp() -> tuple[int, int, int, int, int, int]:
-    """Return SOURCE_DATE_EPOCH in UTC, and never before 1980, the earliest that a ZIP can say.
+    """Return SOURCE_DATE_EPOCH in UTC, but at least 1980, the earliest year in a ZIP.
 
     Raise ValueError for what is no time, or after 2107, the latest.
     """
@@ -131,9 +131,9 @@ def timestamp() -> tuple[int, int, int, int, int, int]:
 
 
 def write(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a package beside its final name, then move it there, so a failure leaves the last.
+    """Write a package beside its final name, then move it there: a failure leaves the last one.
 
-    The same files give the same bytes: sorted names, one time, folded modes, fixed compression.
+    The same files give the same bytes: sorted names, one time, two file modes, fixed compression.
     """
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:

@@ -1,4 +1,4 @@
-"""The bill of materials: what the package needs to run, in the versions it was built beside."""
+"""The bill of materials: what the package needs, in the versions installed at the build."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from . import package
 from .changelog import changelog_date
 
-# What the package index's classifiers call the licences that they name without doubt.
+# Licences that a classifier of the package index names exactly.
 _SPDX = {
     "Apache Software License": "Apache-2.0",
     "ISC License (ISCL)": "ISC",

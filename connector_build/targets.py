@@ -29,7 +29,7 @@ TARGETS = (BIZC, LISTING)
 
 
 def published(root: Path) -> dict[str, bytes]:
-    """Return the sources of all targets, by name: they reach strangers as the package does."""
+    """Return the sources of all targets, by name: they are published as the package is."""
     paths = [path for target in TARGETS for path in (root / target.folder).rglob(target.pattern)]
     paths += root.glob("*.svg")
     return {path.relative_to(root).as_posix(): text_bytes(path) for path in sorted(paths)}

@@ -1,1 +1,1 @@
-"""Lets workflow engines run connectors; one module an engine, none of which the runtime needs."""
+"""Lets workflow engines run connectors: one module for each engine. The runtime needs none."""

@@ -32,7 +32,7 @@ def contents(path: Files) -> dict[Path, bytes]:
 
 
 def digest(files: Mapping[Path, bytes]) -> bytes:
-    """Return what tells these files, by name and content, from others."""
+    """Return a hash of these files' names and contents."""
     made = hashlib.sha256()
     for path, content in files.items():
         made.update(f"{path.name} {len(content)}\n".encode() + content)

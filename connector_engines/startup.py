@@ -18,8 +18,8 @@ def check(
 ) -> threading.Thread:
     """Check each connector's environment, and log what fails or can't be told.
 
-    In a thread, for which nothing waits: a service that can't be reached yet keeps no server from
-    starting. The log gets no secret, number or balance.
+    It runs in a thread that nothing waits for, so the server starts even if the service can't be
+    reached yet. The log gets no secret, number or balance.
     """
 
     def check_all() -> None:
@@ -39,7 +39,7 @@ def _check(name: str, connector: Connector, settings: Mapping[str, Any] | None) 
         log.warning("%s set-up: it can't be checked: %s", name, error)
         return
     except Exception as fault:  # noqa: BLE001 - a connector's code may raise anything
-        # Not its text, which may hold a number or a secret.
+        # Do not log its text: it may hold a number or a secret.
         places = "".join(traceback.format_tb(fault.__traceback__))
         log.error("%s set-up: unexpected fault\n%s%s", name, places, type(fault).__name__)
         return

@@ -1,7 +1,7 @@
-"""The checks before a build. They read; nothing of the connector is imported or run.
+"""The checks before a build. They only read: no code of the connector is imported or run.
 
-One module a concern, with tests of the same name. Each adds to one list, so that the author sees
-every fault at once.
+One module for each subject, with tests of the same name. Each adds to one list, so that the author
+sees every fault at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import (
     versions,
 )
 
-# With one of these, what is made from manifest and schemas can't be made, nor checked.
+# With one of these, the files that are made from manifest and schemas can't be checked.
 _UNREADABLE = {"file-missing", "json", "text-encoding", "schema-missing", "schema-invalid", "icon"}
 _UNREADABLE |= {"schema-strict", "field-description", "field-example"}
 

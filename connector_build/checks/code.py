@@ -1,6 +1,6 @@
-"""Whether the package's code is Python, and finds in the package what it imports from it.
+"""Whether the package's code is Python, and imports only modules that the package has.
 
-Whether other imports are declared requirements is deptry's part.
+deptry checks that other imports are declared requirements.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..findings import Finding, fault
 from ..parsing import parse
 from .tree import Tree
 
-_KIT = {"connector_build", "connector_engines", "tests"}  # never there where a package runs
+_KIT = {"connector_build", "connector_engines", "tests"}  # not installed where a package runs
 
 
 def check(tree: Tree) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def check(tree: Tree) -> Iterator[Finding]:
 def _imports(module: ast.Module) -> Iterator[tuple[int, str]]:
     """Give the line of each import and its name: dots, module, a colon, what is taken from it."""
     nodes: list[ast.AST] = [module]
-    while nodes:  # no recursion: a long sum is nested as deeply as it is long
+    while nodes:  # no recursion: a sum of many terms is nested as deeply
         node = nodes.pop()
         # An import is a statement, and no expression holds one.
         nodes += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
@@ -58,7 +58,7 @@ def _lacking(imported: str, name: str, files: dict[str, bytes]) -> str | None:
     if not level:
         own = {file.split("/")[0] for file in files if "/" in file}
         if top in _KIT or (top in own and top != "connector_runtime"):
-            return module  # its modules are imported with dots, from wherever they are loaded
+            return module  # its modules must be imported with dots
         if top != "connector_runtime":
             return None
         if not any(file.startswith("connector_runtime/") for file in files):

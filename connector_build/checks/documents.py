@@ -1,4 +1,4 @@
-"""Whether the JSON files are JSON that every reader takes for the same."""
+"""Whether the JSON files are valid, and mean the same to every reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check(tree: Tree) -> Iterator[Finding]:
         except (ValueError, RecursionError) as error:
             yield fault("json", name, "", f"it is not valid JSON ({error}): correct it")
             continue
-        # Half a character, a number beyond all bounds or a nest of lists breaks what goes by it.
+        # A lone surrogate, an infinite number or too deep a nesting breaks what reads the file.
         faults = [*of_schema("json", name, Schema({}), document)]
         yield from faults
         if not faults:

@@ -8,11 +8,18 @@ from typing import Any
 from ..findings import Finding, fault
 from .tree import Tree, inside
 
-_WORDS = {"title", "description", "$comment", "examples", "x-mustBe", "default"}  # judge nothing
+_WORDS = {
+    "title",
+    "description",
+    "$comment",
+    "examples",
+    "x-mustBe",
+    "default",
+}  # these keywords validate nothing
 
 
 def check(tree: Tree) -> Iterator[Finding]:
-    """Find globals that are no global parameter, no input, or that have two rules."""
+    """Find globals that are no global parameter, no input, or have other rules there."""
     parameters = {entry["name"]: entry for entry in tree.manifest["parameters"]}
     for number, action in enumerate(tree.manifest["actions"]):
         if action["input"] in tree.files and action["input"] not in tree.documents:

@@ -1,4 +1,4 @@
-"""What the icons must be: a whole PNG, and a drawing that is nothing but a drawing."""
+"""What the icons must be: a complete PNG, and an SVG without scripts or references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check(tree: Tree) -> Iterator[Finding]:
         for message in png_faults(content):
             yield fault("icon", name, "", message)
     elif name not in package.CONTENTS:
-        yield fault("icon", name, "", f"the package holds {package.CONTENTS[1]}: use that name")
+        yield fault("icon", name, "", f"the package takes {package.CONTENTS[1]}: use that name")
     drawing = tree.root / (name.removesuffix(".png") + ".svg")
     if drawing.is_file():
         for message in svg_faults(package.text_bytes(drawing)):
@@ -46,7 +46,7 @@ def png_faults(content: bytes) -> Iterator[str]:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             width, height = picture.size
-            if width * height <= PIXELS[1] ** 2:  # no larger one is decoded
+            if width * height <= PIXELS[1] ** 2:  # larger pictures are not decoded
                 picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         yield f"it is no whole PNG ({type(error).__name__}): export it as PNG again"
@@ -59,7 +59,7 @@ def png_faults(content: bytes) -> Iterator[str]:
 
 
 def texts_of_picture(content: bytes) -> list[str]:
-    """Return what a PNG says beside its picture, such as its author or the program's settings."""
+    """Return the texts in a PNG, such as its author or the program's settings."""
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             picture.load()

@@ -37,14 +37,14 @@ _LISTED_CHARACTERS = 160
 
 
 def check(tree: Tree) -> Iterator[Finding]:
-    """Find what breaks the manifest's schema, and with that whole, what is wrong in its texts."""
+    """Find what breaks the manifest's schema and, if nothing does, other faults."""
     name = "connector.json"
     own = Path(archive.__file__).with_name("manifest.json").read_bytes()
     problems = [*of_schema("manifest", name, Schema(json.loads(own)), tree.manifest, FORMS)]
     yield from problems
     copy = tree.files.get("schemas/manifest.json")
     if copy is not None and copy != own.replace(b"\r\n", b"\n"):
-        message = "it differs from the runtime's: write it anew with `python build.py generate`"
+        message = "it differs from the runtime's: write it again with `python build.py generate`"
         yield fault("manifest-schema-copy", "schemas/manifest.json", "", message)
     if problems:
         return

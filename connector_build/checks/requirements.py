@@ -13,7 +13,7 @@ from .tree import Tree
 
 
 def check(tree: Tree) -> Iterator[Finding]:
-    """Find requirements that are none, open at an end, or hold a password."""
+    """Find requirements that are invalid, have no range, or hold a password."""
     name = "pyproject.toml"
     if not (tree.root / name).is_file():
         return

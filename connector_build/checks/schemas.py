@@ -1,4 +1,4 @@
-"""Whether the actions' schemas are strict, explained, and true of their own examples."""
+"""Whether the actions' schemas are strict and explained, and accept their own examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check(tree: Tree) -> Iterator[Finding]:
-    """Find schemas that are none, that let anything pass, or whose examples they refuse."""
+    """Find schemas that are invalid, accept anything, or refuse their own examples."""
     for name, schema, action in tree.schemas():
         try:
             if not isinstance(schema, dict):
@@ -57,7 +57,7 @@ def _strict(name: str, path: tuple[str | int, ...], schema: Mapping[str, Any]) -
             message = "an object must list its 'properties' and forbid 'additionalProperties'"
             yield fault("schema-strict", name, where, message)
         for key in sorted(set(schema.get("required", ())) - set(schema.get("properties", ()))):
-            message = f"'{key}' is required and no property: declare it or take it out"
+            message = f"'{key}' is required, but is no property: declare it or take it out"
             yield fault("schema-strict", name, f"{where}.required".lstrip("."), message)
         for key, rules in schema.get("properties", {}).items():
             if not isinstance(rules, dict) or "type" not in rules:
@@ -86,7 +86,7 @@ def field(name: str, place: str, rules: Mapping[str, Any]) -> Iterator[Finding]:
             }
         )
     except ValueError:
-        message = "its rules are no schema by themselves: correct the pattern, or do without '$ref'"
+        message = "its rules are no schema by themselves: correct the pattern, or do not use '$ref'"
         yield fault("schema-invalid", name, place, message)
         return
     for example in examples:
@@ -101,7 +101,7 @@ def field(name: str, place: str, rules: Mapping[str, Any]) -> Iterator[Finding]:
             message = "say with 'x-mustBe' what it must be, or users read a regular expression"
             yield fault("field-words", name, place, message)
         pattern = str(rules["pattern"])
-        # An output's pattern may be open at its end, where 'maxLength' closes it.
+        # An output's pattern needs no end where 'maxLength' limits the text.
         if pattern.endswith("$") and not pattern.endswith(r"\$"):
             message = r"Python's $ lets a trailing line break pass: end the pattern in $(?!\n)"
             yield fault("pattern-newline", name, place, message)

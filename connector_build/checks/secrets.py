@@ -1,8 +1,8 @@
 """Whether a secret or a person's number is about to be published.
 
-A package is sent to strangers, and this is the last place to notice. Tools that search a whole
-repository, such as detect-secrets, know more kinds and may guess; what is said here stops a build,
-so it does not guess.
+A package is published, and this is the last check before it. Tools that search a whole repository,
+such as detect-secrets, know more kinds of secrets and may guess. A finding here stops the build, so
+these checks do not guess.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECRET_NAME = re.compile(
     r"(?i:token|secret|passw|passphrase|passcode|credential|bearer|jwt|pwd|key$)"
     r"|(?i:(?<![a-z])(?:pin|pass)(?![a-z]))|(?<=[a-z0-9])(?:Pin|Pass)(?![a-z])"
 )
-# The group, where there is one, is what has many different letters if the value is a real one.
+# A group marks the part that has many different letters in a real value.
 _START, _END = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 _CREDENTIALS = {
     "an identifier with 32 hexadecimal digits": re.compile(
@@ -83,7 +83,7 @@ def _looks_real(match: re.Match[str]) -> bool:
 
 
 def check_names(tree: Tree) -> Iterator[Finding]:
-    """Find settings and fields whose names say that they are secret, and that are not kept so."""
+    """Find settings and fields that have a secret's name and are not declared secret."""
     for entry in [*tree.manifest["parameters"], *tree.manifest["options"]]:
         if _SECRET_NAME.search(entry["name"]) and not entry.get("secret"):
             message = "its name says that it is a secret: make it a parameter with 'secret': true"

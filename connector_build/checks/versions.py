@@ -1,4 +1,4 @@
-"""Whether the version is one, and the change log knows it."""
+"""Whether the version is valid, and the change log has it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@
        │                  └────────────────────────────┤
        └── retry, look ◄────────────────── UNKNOWN ────┘
 
-withdraw  it was not made after all: its mark is taken back before anything left
+withdraw  it was not made after all: its mark is removed before anything was sent
 repeat    the connector says that the same call may be made again; it is, from `due` on
 lose      nobody knows how it ended (its process was killed, its worker died)
 look      its outcome is looked up once more
@@ -18,9 +18,9 @@ retry     somebody decided that it is made again
 settle    somebody found out what it returned
 
 A call that may have been carried out keeps `since`, the moment at which it first began: whoever
-begins it again says so to the connector, which looks for its message before it sends one. Only
-`withdraw`, an outcome that is surely none (`repeat`, `fail`) of a call that was not in doubt
-before, and `retry` let go of that moment.
+begins it again says so to the connector, which looks for its message before it sends one. `since`
+is removed by `withdraw` and `retry`, and by `repeat` and `fail` (surely nothing was done) where the
+call was not in doubt before.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TRANSITIONS: dict[str, tuple[frozenset[State], State]] = {
 class Call:
     """The record of one call.
 
-    number    that of its task, by which it is kept
+    number    the number of its task, under which it is kept
     operator  what it calls: "connector/action"
     element   the id of its service task in the BPMN file
     name      what people call that task
@@ -66,7 +66,7 @@ class Call:
     due       when it may begin; seconds since 1970
     since     when it first began, while it may have been carried out
     before    what `since` was before it began this time
-    resends   how often it was begun with leave to be sent again, as it was not found
+    resends   how often it was begun with permission to send it again, as it was not found
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 
@@ -154,7 +154,7 @@ class Call:
 
 
 class Calls(Mapping[str, Call]):
-    """The calls of a case that are not over, by the id of their task; by state without a search.
+    """The calls of a case that are not over, by the id of their task and by their state.
 
     changed  those that changed since it was cleared, by their number
     fresh    those that became wanted since it was cleared

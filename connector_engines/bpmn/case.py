@@ -1,6 +1,6 @@
 """The rules of a case: which calls are wanted, how one begins and ends, what stops the case.
 
-Nothing here waits, stores, calls a connector, or asks for the time: an engine does, and tells.
+Nothing here waits, stores, calls a connector or reads a clock: an engine does that, and reports.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .workflow import Workflow, timer_due
 log = logging.getLogger("connector_engines.bpmn")
 
 _NOT_DATA = ("data_objects", DATA_STORES)  # SpiffWorkflow's own
-_MARGIN_SECONDS = 1.0  # by which the connector surely finds its own limit passed
-# What can come from outside, so that a case may wait for it.
+_MARGIN_SECONDS = 1.0  # added, so that the connector's own limit has passed too
+# Events that come from outside; a case can wait for them.
 _KINDS = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
 _OUTSIDE = (TimerEventDefinition, MessageEventDefinition, SignalEventDefinition)
 
@@ -59,17 +59,17 @@ class Event(NamedTuple):
 class Case:
     """One run of a process.
 
-    Every method that lets it go on is given the moment, in seconds since 1970; `new_id` gives the
+    Every method that continues it takes the time, in seconds since 1970; `new_id` gives the
     ids of its tasks. An engine calls `advance`, then `begin` for each of `wanted`, keeps the
     case, makes the calls, and tells how each ended by `end`.
 
-    id        its name for ever
+    id        its name, which never changes
     process   the process it follows
-    workflow  SpiffWorkflow's own object, for what this class does not offer
+    workflow  SpiffWorkflow's own object, for everything that this class has not
     calls     the record of each call that is not over, by the id of its task
     fault     why it stopped, where it was not a call
-    late      what came of calls that the process had left in the meantime
-    resend_after_seconds  when a call is made again of which the look-up found nothing; None: never
+    late      the results of calls that the process had left before they ended
+    resend_after_seconds  after how long a call that was not found is made again; None: never
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Case:
         self.resend_after_seconds: float | None = None
         self.calls = Calls(calls or {})
         self._new_id = new_id
-        # Those whose process still waits for their call; it may have left others.
+        # The tasks whose call the process still waits for; it may have left others.
         self._tasks: dict[str, Any] = {}
         if self.calls:
             workflows = (workflow, *workflow.subprocesses.values())
@@ -128,11 +128,11 @@ class Case:
     def __repr__(self) -> str:
         return f"<Case {self.id} of {self.process.name}: {self.status}>"
 
-    # What it is like
+    # Its state
 
     @property
     def data(self) -> dict[str, Any]:
-        """The data of the process: where it ended, or where it stands."""
+        """The data of the process at its end, or at the task that it has reached."""
         last = self.workflow.last_task
         data = self.workflow.data if self.workflow.completed or last is None else last.data
         return {name: value for name, value in data.items() if name not in _NOT_DATA}
@@ -188,7 +188,7 @@ class Case:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether its outcome is all there is to keep of it."""
+        """Tell whether it has ended, so that only its outcome must be kept."""
         return self.workflow.completed and not self.calls and self.fault is None
 
     def due(self) -> float | None:
@@ -204,7 +204,7 @@ class Case:
     def timer(self) -> float | None:
         """Return the moment at which the next timer fires, or None.
 
-        Raise ValueError or OverflowError for a moment that no calendar has.
+        Raise ValueError or OverflowError for a time that no calendar has.
         """
         if self._failure() is not None or self.workflow.completed:
             return None
@@ -296,11 +296,11 @@ class Case:
                 while self.workflow.track.ready:  # a timer has fired
                     self.workflow.do_engine_steps(did_complete_task=seen)
         # Expressions may raise anything, and SpiffWorkflow raises plain Exception for a wrong
-        # duration: it is this case that stops, not the others.
+        # duration: only this case must stop, not the others.
         except Exception as error:  # noqa: BLE001
             self.stop(error)
         for task in self._scripts.wanted:
-            # A timer's next cycle may come by again: one task is one call.
+            # A timer's next cycle may reach a task again: one task is one call.
             if task.state == TaskState.STARTED and str(task.id) not in self.calls:
                 self._tasks[str(task.id)] = task
                 spec = task.task_spec
@@ -331,8 +331,8 @@ class Case:
     def begin(self, name: str, now: float, clock: float | None = None) -> Request | None:
         """Mark a call as begun and return what to ask, or None where it can't be made any more.
 
-        It must be kept as begun before anything of it leaves. `clock` is the moment as the service
-        would have it, where that is not `now`.
+        It must be stored as begun before anything is sent. `clock` is the time by the service's
+        clock, where that differs from `now`.
         """
         if not self.is_wanted(name) or self.calls[name].due > now:
             return None
@@ -358,17 +358,17 @@ class Case:
         return Request(name, call.operator, asked, call.before, resend)
 
     def _may_resend(self, call: Call, now: float) -> bool:
-        """Tell whether a call may be sent again: once, and so long after it began."""
+        """Tell whether a call may be sent again: only once, and only long enough after it began."""
         if call.before is None or self.resend_after_seconds is None or call.resends:
             return False
         return now - call.before >= self.resend_after_seconds
 
     def withdraw(self, name: str) -> None:
-        """Take the mark of a call back that is not made after all."""
+        """Remove the mark of a call that is not made after all."""
         self.calls.go(name, "withdraw")
 
     def end(self, name: str, result: dict[str, Any] | ConnectorError, now: float) -> None:
-        """Take what came of a call: its output, or the connector's error."""
+        """Take the result of a call: its output, or the connector's error."""
         call = self.calls[name]
         if isinstance(result, ConnectorError):
             result = _in_doubt(call, result)
@@ -388,9 +388,9 @@ class Case:
                 self._succeed(name, result)
 
     def lose(self, harmless: Callable[[str], bool]) -> None:
-        """Say that nobody knows how the calls ended that had begun: their process is gone.
+        """Say that nobody knows how the begun calls ended: their process has ended.
 
-        `harmless` tells of an operator whether its call may be made again without harm. The others
+        `harmless` tells whether an operator's call may be made again without harm. The other calls
         are wanted again, and `begin` says since when.
         """
         for name in list(self.calls.of(State.BEGUN)):
@@ -403,12 +403,12 @@ class Case:
                 self.calls.go(name, "lose", harmless=False)
 
     def look(self) -> None:
-        """Let the calls be looked up once more of which nobody knows whether they were made."""
+        """Let the calls be looked up once more whose outcome nobody knows."""
         for name in list(self.calls.of(State.UNKNOWN)):
             self.calls.go(name, "look")
 
     def stop(self, error: Exception) -> None:
-        """Stop the case for a fault that is no call's; the first reason is kept."""
+        """Stop the case for a fault of the process itself; the first reason is kept."""
         task = getattr(error, "task", None)
         reason = self._reason(task, error)
         self.fault = self.fault or reason
@@ -439,7 +439,7 @@ class Case:
             for task in self.workflow.get_tasks(state=TaskState.ERROR):
                 task_id = str(task.id)
                 if task_id in self.calls:
-                    # The call itself went well, and is not made again: only what came after.
+                    # The call succeeded and is not made again; only what follows it is.
                     task._set_state(TaskState.STARTED)
                     self._complete(task_id)
                 else:
@@ -449,7 +449,7 @@ class Case:
         """Return the task and the operator of the call that stands still and has this output.
 
         `name` is the element or the task (see `stopped`), where several stand still and `output`
-        has not the inputs of one alone. Raise InvalidInput where it is not one.
+        fits the inputs of more than one. Raise InvalidInput unless exactly one call fits.
         """
         if not isinstance(output, Mapping):
             raise InvalidInput("the output of a call must be an object with its fields.")
@@ -536,7 +536,7 @@ class Case:
                 known.update(properties)
         return all(name in known and known[name] == value for name, value in correlation.items())
 
-    # How it is done
+    # Internals
 
     def _is_open(self) -> bool:
         """Tell whether it has ended, has stopped, or anything can still happen in it."""
@@ -584,7 +584,7 @@ class Case:
         task = self._tasks[name]
         try:
             task.complete()
-        except SpiffWorkflowException as error:  # of its post-script, or of what comes next
+        except SpiffWorkflowException as error:  # from its post-script, or from the next task
             error.task = getattr(error, "task", None) or task
             self.stop(error)
         else:
@@ -631,7 +631,7 @@ class Case:
         reason = str(error).rstrip(".") or type(error).__name__
         cause = getattr(error, "exception", None) or error.__cause__
         if cause is not None and known["code"] == "PROCESS_FAULT":
-            reason += f" ({type(cause).__name__})"  # its text may quote the data
+            reason += f" ({type(cause).__name__})"  # the exception's text may quote data
         return {**known, "message": f"{self.process.file}: {where}: {reason}.", "task": element}
 
     def _tell(self, task: Any, what: str = "done") -> None:
@@ -700,7 +700,7 @@ def _for_people(task: Any) -> dict[str, Any]:
 
 
 def _in_doubt(call: Call, error: ConnectorError) -> ConnectorError:
-    """An attempt that was not made says nothing of an earlier one, which may have been."""
+    """Keep the doubt: this attempt was not made, but an earlier one may have been."""
     surely = call.before is None or error.outcome != "not_sent" or error.retryable
     return error if surely else OutcomeUnknown(str(error))
 

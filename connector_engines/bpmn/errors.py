@@ -17,7 +17,7 @@ class InvalidProcess(ConnectorError):
 
 
 class CaseStopped(ConnectorError):
-    """A case that can't go on by itself: `code` and `task` say of what, `case` is kept as it is."""
+    """A case that can't go on by itself: `code` and `task` say why; `case` is the case."""
 
     def __init__(self, case: Case | Any) -> None:
         error = case.error or {}
@@ -29,7 +29,7 @@ class CaseStopped(ConnectorError):
 
 
 class UnexpectedFault(ConnectorError):
-    """A fault that no connector foresees: its text is in no message, for it may quote anything."""
+    """An exception that a connector did not expect. Its text may hold data and is not shown."""
 
     def __init__(self, effect: str, fault: BaseException) -> None:
         super().__init__(f"The connector failed by itself ({type(fault).__name__}); see the log.")

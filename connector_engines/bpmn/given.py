@@ -1,14 +1,14 @@
-"""The moment and the identifiers that SpiffWorkflow works with while a case takes a step.
+"""The time and the identifiers that SpiffWorkflow uses while a case runs a step.
 
-SpiffWorkflow asks the machine for both. An engine that repeats its history, as Temporal's does,
-must give them instead, and the same ones each time. So these names of SpiffWorkflow's modules are
+SpiffWorkflow takes both from the machine. An engine that repeats its history, as Temporal's does,
+must supply them itself, and the same ones each time. So these names of SpiffWorkflow's modules are
 replaced, once, and only these:
 
 SpiffWorkflow.task.uuid4    the id of a new task
 SpiffWorkflow.task.time     when a task changed its state; joins merge data in this order
 ...timer.datetime           whether a timer's moment has come
 
-Outside of `given` they do what they did, so that other users of SpiffWorkflow see no difference.
+Outside of `given` they work as before, so that nothing changes for other users of SpiffWorkflow.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Kind(type):
 class datetime(calendar.datetime, metaclass=_Kind):
     """The `datetime` of expressions and timers: its `now` is the given moment.
 
-    What it makes are plain datetimes, so that they can be compared and saved as others.
+    It makes plain datetimes, which can be compared and saved as usual.
     """
 
     def __new__(cls, *parts: Any, **named: Any) -> Any:

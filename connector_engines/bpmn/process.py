@@ -1,7 +1,7 @@
-"""A BPMN file: read without trust in its XML, and refused whole before any case starts.
+"""Reads and checks a BPMN file. A file with a fault is refused before any case starts.
 
-Its expressions are Python, as in everything made for SpiffWorkflow: a process from a stranger is
-code from a stranger, and only its XML is defended against here.
+The XML of a file that is not trusted can do no harm. Its expressions can: they are Python, as
+always in SpiffWorkflow, so run only processes that you trust.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _UNSUPPORTED = {
         "does not carry out: attach a boundary event to the activity"
     ),
     "//bpmn:boundaryEvent[@cancelActivity='false' and bpmn:errorEventDefinition]": (
-        "catches an error without interrupting, which BPMN does not know: let it interrupt"
+        "catches an error without interrupting, which BPMN does not allow: let it interrupt"
     ),
     "//bpmn:boundaryEvent[bpmn:compensateEventDefinition]": (
         "is for compensation, which SpiffWorkflow does not carry out"
@@ -63,7 +63,7 @@ _UNSUPPORTED = {
         "is a send task without a message, which sends nothing: draw a service task"
     ),
 }
-# What ends where no sequence flow leads on: BPMN lets it.
+# Elements that may end a process without a sequence flow: BPMN allows it.
 _ENDS = (
     "//bpmn:process//*[self::bpmn:task or self::bpmn:userTask or self::bpmn:manualTask or"
     " self::bpmn:scriptTask or self::bpmn:serviceTask or self::bpmn:sendTask or"
@@ -72,7 +72,7 @@ _ENDS = (
     " self::bpmn:intermediateThrowEvent or self::bpmn:boundaryEvent or"
     " self::bpmn:subProcess[not(@triggeredByEvent='true')]]"
 )
-# What must lead somewhere.
+# Elements that need an outgoing sequence flow.
 _WAYS = (
     "//bpmn:process//*[self::bpmn:startEvent or self::bpmn:exclusiveGateway or"
     " self::bpmn:parallelGateway or self::bpmn:inclusiveGateway or"
@@ -100,7 +100,7 @@ MOST_BYTES = 4 * 1024**2
 
 
 class Process(NamedTuple):
-    """A process that can be run. `key` names exactly this definition, whatever its file is called.
+    """A process that can be run. `key` is a hash of this definition, whatever its file's name is.
 
     `spec` and `subprocesses` are SpiffWorkflow's specifications, shared by all its cases.
     """
@@ -139,7 +139,7 @@ class DataStore(BpmnDataStoreSpecification):  # type: ignore[misc]  # SpiffWorkf
 
 
 class _AnyName(dict):  # type: ignore[type-arg]
-    """Has the same value for every name."""
+    """A mapping that has the same value for every name."""
 
     def __contains__(self, _: object) -> bool:
         return True
@@ -162,7 +162,7 @@ def parse(
     settings: Mapping[str, Mapping[str, Any]],
     process_id: str | None = None,
 ) -> Process:
-    """Return one process of some files, once all is checked that can be known before it runs.
+    """Return one process of some files, after every check that is possible before it runs.
 
     The files are BPMN, and DMN for decisions. `settings` say which global parameters fill inputs
     that no task gives. `process_id` is needed where several processes could be meant. Raise
@@ -268,7 +268,7 @@ def _tree(path: Path, content: bytes) -> Any:
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        remove_comments=True,  # SpiffWorkflow takes them for elements
+        remove_comments=True,  # SpiffWorkflow reads comments as elements
         remove_pis=True,
     )
     try:
@@ -323,7 +323,7 @@ def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
 
 
 def _complete(tree: Any) -> None:
-    """Draw what BPMN lets people leave out, and take out what its schema does not have."""
+    """Add what BPMN lets people leave out, and remove what its schema does not have."""
     for xpath, attribute in _ARENA:
         for element in tree.xpath(xpath, namespaces=_NAMES):
             element.attrib.pop(attribute, None)
@@ -409,7 +409,7 @@ def _is_data_item(element: Any) -> bool:
 
 
 def _unsupported(tree: Any) -> Iterator[str]:
-    """Refuse what SpiffWorkflow would pass over in silence, or carry out otherwise than drawn."""
+    """Refuse what SpiffWorkflow would ignore, or carry out in another way than it is drawn."""
     for xpath, why in _UNSUPPORTED.items():
         for element in tree.xpath(xpath, namespaces=_NAMES):
             yield f"'{element.get('id')}' {why}"
@@ -499,7 +499,7 @@ def _offered(connectors: Mapping[str, Connector]) -> str:
 
 
 def _expressions(tree: Any) -> Iterator[str]:
-    """Check that what will be evaluated is Python at all, and a timer's text a time."""
+    """Check that the expressions are Python, and that a timer's text is a time."""
     for kind in ("bpmn:script", "spiffworkflow:preScript", "spiffworkflow:postScript"):
         for element in tree.iterfind(f".//{kind}", _NAMES):
             name = kind.partition(":")[2]
@@ -521,7 +521,7 @@ def _expressions(tree: Any) -> Iterator[str]:
 
 
 def _owner(element: Any) -> str | None:
-    """Return the id of the nearest element around that people have drawn."""
+    """Return the id of the nearest drawn element around this one."""
     for around in element.iterancestors():
         name = etree.QName(around).localname
         if around.get("id") and not name.endswith(("EventDefinition", "LoopCharacteristics")):
@@ -532,7 +532,7 @@ def _owner(element: Any) -> str | None:
 def _is_time(value: Any, parse_time: Callable[[str], Any]) -> bool:
     try:
         parse_time(value)
-    # SpiffWorkflow raises plain Exception for a wrong duration, and whatever a wrong type brings.
+    # SpiffWorkflow raises plain Exception for a wrong duration, and others for a wrong type.
     except Exception:  # noqa: BLE001
         return False
     return True

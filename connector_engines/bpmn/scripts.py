@@ -1,4 +1,4 @@
-"""Service tasks and expressions. A service task calls nothing itself: it asks for its call."""
+"""Service tasks and expressions. A service task only requests its call."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from connector_runtime.errors import ConnectorError
 
 from .given import datetime
 
-# What an expression may use beside the data of its case. It keeps honest people from accidents, and
-# dishonest ones from nothing: Python can't be locked in that way.
+# What an expression may use beside the data of its case. This prevents accidents. It does not stop
+# an attacker: Python can't be restricted in that way.
 _BUILTINS: tuple[Any, ...] = (
     *(abs, all, any, bool, dict, divmod, enumerate, filter, float, format, frozenset, int),
     *(isinstance, len, list, map, max, min, next, range, repr, reversed, round, set, slice),
@@ -33,9 +33,9 @@ _BUILTINS: tuple[Any, ...] = (
 )
 
 
-# Modules of Python, as far as they are functions: what is behind them is not for expressions.
+# Python modules whose functions an expression may use; what they import is not offered.
 _MODULES = {
-    "datetime": datetime,  # its `now` is the case's own moment
+    "datetime": datetime,  # its `now` is the case's own time
     "timedelta": timedelta,
     "json": SimpleNamespace(dumps=json.dumps, loads=json.loads),
     "math": SimpleNamespace(
@@ -61,7 +61,7 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         allowed = {builtin.__name__: builtin for builtin in _BUILTINS} | _MODULES | dict(names)
-        # Among the built-ins, a variable of the case comes before a name of these.
+        # As they are built-ins, a variable of the case with the same name is used first.
         super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
         self.count = 0
@@ -106,8 +106,8 @@ def inputs(task: Any) -> dict[str, Any]:
 def throw(task: Any, error: ConnectorError) -> bool:
     """Hand an error to the boundary event that is attached for it, and tell whether there was one.
 
-    BPMN's rule: the nearest activity around the failed one wins, and on one activity the event for
-    this very code before the one for all.
+    BPMN's rule: the event of the nearest activity around the failed one is chosen, and of one
+    activity, the event for this code before the event for every code.
     """
     definition = ErrorEventDefinition(error.code, code=error.code)
     event = BpmnEvent(definition, payload=error.to_dict())

@@ -8,8 +8,8 @@ A case is a mapping of names to JSON texts:
     "c" + number    the record of a task's call
     "v" + number    a large value, or a part of a long list; once, however many tasks have it
 
-Numbers grow, so that what is written together lies together. `Keeper.changes` gives the parts that
-have changed since they were kept last. A case that is finished is its head alone.
+Numbers grow, so that parts which are written together are stored together. `Keeper.changes` gives
+the parts that have changed since they were stored last. Of a finished case, only the head is kept.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from .workflow import Subprocess, Task, Workflow, shared_output
 
 Parts = dict[str, str]
 
-_LARGE = 256  # characters of JSON from which a value is kept by its hash
-_CHUNK = 32  # items of a long list that are kept together
+_LARGE = 256  # a value with so many characters of JSON, or more, is kept by its hash
+_CHUNK = 32  # items of a long list in one part
 
 
 def spiff_registry() -> Any:
@@ -52,7 +52,7 @@ def spiff_registry() -> Any:
         lambda store: {"bpmn_id": store.bpmn_id, "bpmn_name": store.bpmn_name},
         lambda fields: DataStore(**fields),
     )
-    registry._encoder_mode = True  # leaves the walk through the data to the JSON encoder
+    registry._encoder_mode = True  # the JSON encoder walks through the data
     return registry
 
 
@@ -62,7 +62,7 @@ _encode: Callable[[Any], str] = _ENCODER.encode
 
 
 def process_text(process: Process) -> str:
-    """Return a process as text, so that a case goes on as it began when its file changes."""
+    """Return a process as text, so that a case keeps its process when the file changes."""
     return _encode(process._asdict())
 
 
@@ -124,7 +124,7 @@ class Keeper:
     """Knows which parts of a case are kept, and what to write next.
 
     `changes` raises TypeError, ValueError or RecursionError where the data is no JSON. Call
-    `confirm` once they are safe; until then they come again.
+    `confirm` once they are stored; until then `changes` returns them again.
     """
 
     def __init__(self, case: Case) -> None:
@@ -138,7 +138,7 @@ class Keeper:
         case.workflow.track.record()
 
     def kept(self, parts: Mapping[str, str], uses: Mapping[str, frozenset[str]]) -> None:
-        """Take these as kept."""
+        """Take these parts as stored."""
         self._kept = {name: hash(text) for name, text in parts.items()}
         for name, text in parts.items():
             if name.startswith("v"):
@@ -149,7 +149,7 @@ class Keeper:
 
     def changes(self) -> Changes:
         case, track, kept = self._case, self._case.workflow.track, self._kept or {}
-        if self._next is not None:  # what was to be kept last is not
+        if self._next is not None:  # the last changes were not stored
             self._growing.clear()
             self._names.forget_chunks()
         writer = _Writer(case, self._names, self._growing)
@@ -176,7 +176,7 @@ class Keeper:
         return self._next[1]
 
     def confirm(self) -> None:
-        """Say that the last `changes` are safe."""
+        """Say that the last `changes` are stored."""
         assert self._next is not None
         writer, changes = self._next
         self._kept = self._kept or {}
@@ -296,7 +296,7 @@ class _Writer:
             fields["shares"] = True
         if task._state != TaskState.STARTED:
             return f'{_encode(fields)[:-1]},"data":{self._data(data)}}}'
-        # A loop's results: what is there stays as it is, unless a script was run.
+        # A loop's results: earlier items don't change, unless a script was run.
         growing = shared_output(task)
         entries = [
             f"{_encode(name)}:"
@@ -327,7 +327,7 @@ class _Writer:
         return f'{{"v":{text}}}' if len(text) <= _LARGE else f'{{"r":"{self._keep(text)}"}}'
 
     def _growing_list(self, number: int, value: Any) -> str:
-        """Write a list of which only the end is new, as far as it can be told."""
+        """Write a list, and only its new end where the rest is known to be unchanged."""
         if type(value) is not list or len(value) < _CHUNK:
             return self._value(value)
         seen, scripts, entries = self._growing.get(number, ([], -1, []))
@@ -341,7 +341,7 @@ class _Writer:
         chunks += [
             self._chunk(value[start : start + _CHUNK]) for start in range(known, whole, _CHUNK)
         ]
-        # Of the items behind the last chunk, those that were there before are as they were.
+        # Items after the last chunk that were written before have not changed.
         tail = entries[known // _CHUNK :] if known == whole else []
         tail += [self._item(item) for item in value[whole + len(tail) :]]
         entries = chunks + tail
@@ -374,7 +374,7 @@ class _Writer:
 
 
 class _Names:
-    """Gives each large value a name, the same one to the same text."""
+    """Gives each large value a name; equal texts get the same name."""
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
@@ -423,7 +423,7 @@ _Growing = dict[int, tuple[list[Any], int, list[tuple[str, str | None]]]]
 
 
 def _is_plain(items: list[Any]) -> bool:
-    """Tell whether equal items are written equally: 1 and True are equal, and are not."""
+    """Tell whether equal items have equal JSON: 1 and True are equal, but their JSON differs."""
     kind = type(items[0])
     return kind in (str, int) and all(type(item) is kind for item in items)
 
@@ -500,7 +500,7 @@ class _Reader:
         self, workflow: Any, number: int, fields: dict[str, Any], numbers: Mapping[int, Any]
     ) -> Task:
         parent = numbers[fields["parent"]] if fields["parent"] else None
-        # Not by its constructor, which would add it to its parent and ask for the time.
+        # Not with its constructor, which would add it to its parent and read the clock.
         task = Task.__new__(Task)
         task.id, task.workflow = UUID(fields["id"]), workflow
         workflow.tasks[task.id] = task

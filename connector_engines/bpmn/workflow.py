@@ -1,9 +1,9 @@
-"""SpiffWorkflow's tree of tasks, kept small: what a case costs is what changed.
+"""SpiffWorkflow's tree of tasks, kept small: the cost of a step depends on what changed in it.
 
 SpiffWorkflow keeps every task that ever ran and walks through all of them, down to a depth of
-1,000, at every step. Here the tasks that are ready or waiting are known without a walk, each change
-is noted for whoever keeps the case, and `prune` takes out the finished tasks that nothing asks for
-any more. Nothing else differs: the rules of BPMN are SpiffWorkflow's.
+1,000, at every step. Here lists hold the tasks that are ready or waiting, each change is noted for
+the code that stores the case, and `prune` removes finished tasks that nothing needs any more.
+Nothing else differs: the rules of BPMN are SpiffWorkflow's.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _ANY = BpmnTaskFilter()
 class Track:
     """What is open in a case, and what changed in it.
 
-    ready    tasks that run by themselves, in the order in which they became ready
+    ready    tasks that the engine can run, in the order in which they became ready
     manual   tasks that wait for somebody
-    changed  tasks to keep, once `record` was called
-    removed  numbers of tasks to keep no longer
-    closed   numbers of tasks whose subprocess is to keep no longer
+    changed  tasks to store, once `record` was called
+    removed  numbers of tasks to delete from the store
+    closed   numbers of tasks whose subprocess is to delete from the store
     left     whether the process has left tasks that had started
     """
 
@@ -97,7 +97,7 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
     number: int
     position: int
     _state: int
-    spent = False  # of a join: what it brought has been merged
+    spent = False  # of a join: its data has been merged
 
     def _set_state(self, value: int) -> None:
         if value != self._state:
@@ -153,7 +153,7 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
 def shared_output(task: Any) -> str | None:
     """Return the name of the list in which a loop collects its results, or None.
 
-    It grows with every instance, so the instances share it: a copy for each would be quadratic.
+    It grows with every instance, so the instances share it: to copy it for each would be slow.
     """
     spec = task.task_spec if task is not None else None
     if isinstance(spec, MultiInstanceTask) and spec.data_output is not None:
@@ -162,7 +162,7 @@ def shared_output(task: Any) -> str | None:
 
 
 class _Tasks(dict):  # type: ignore[type-arg]
-    """The tasks of a workflow by their id. What is put in becomes a `Task` as above."""
+    """The tasks of a workflow by their id. A task that is put in becomes a `Task` as above."""
 
     def __init__(self, track: Track) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ class _Tracked:
         return _walk(first_task or self.task_tree, chosen, end_at_spec, skip_subprocesses)
 
     def collect_log_extras(self, dct: Any = None) -> dict[str, Any]:
-        return dict(dct or {})  # SpiffWorkflow lists all tasks here, for messages nobody reads
+        return dict(dct or {})  # without SpiffWorkflow's list of all tasks, which nobody reads
 
     def update_waiting_tasks(self) -> None:
         for task in list(self.waiting.values()):
@@ -225,7 +225,7 @@ class _Tracked:
         del self._tasks[task.id]
         if not task.has_state(TaskState.FINISHED_MASK):
             self.top_workflow.track.left = True
-            task._state = TaskState.CANCELLED  # somebody may still hold it
+            task._state = TaskState.CANCELLED  # other code may still hold this task
         self.top_workflow.event_manager.remove_task(task)
         self.top_workflow.track.drop(task)
 
@@ -275,9 +275,9 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
                 task.task_spec._update(task)
 
     def prune(self) -> None:
-        """Take out the finished tasks that nothing asks for any more.
+        """Remove the finished tasks that nothing needs any more.
 
-        What asks for a finished task: its children, until they have its data; a join, until it
+        What needs a finished task: its children, until they have its data; a join, until it
         has merged what each branch brought; a loop, until it has merged an instance's result; the
         end of an activity with boundary events. A chain of finished tasks becomes its last one.
         """
@@ -322,7 +322,7 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
 def timer_due(task: Any) -> float | None:
     """Return when an event's timer fires, in seconds since 1970; None where it has none (yet).
 
-    Raise ValueError or OverflowError for a moment that no calendar has.
+    Raise ValueError or OverflowError for a time that no calendar has.
     """
     value = task.internal_data.get("event_value")
     if isinstance(value, dict):
@@ -342,7 +342,7 @@ def _is_later(task: Any) -> bool:
 
 
 def _shorten(internal: dict[str, Any]) -> None:
-    """Keep the places that a sequential loop has before it as a range."""
+    """Store the indexes that a sequential loop has still to do as a range."""
     remaining = internal.get("remaining")
     if type(remaining) is list and remaining and type(remaining[0]) is int:
         places = range(remaining[0], remaining[0] + len(remaining))
@@ -368,10 +368,10 @@ def _is_done_with(task: Any, parent: Any) -> bool:
 
 
 def _is_open(task: Any) -> bool:
-    """Tell whether an activity with other events beside it has not come to its end."""
+    """Tell whether an activity that has boundary or start events has not ended yet."""
     if not isinstance(task.task_spec, (BoundaryEventSplit, StartEventSplit)):
         return False
-    # Not that of a later round, which has begun below.
+    # Do not count a later run of the same activity, which is further down the tree.
     inside = (inner for child in task.children for inner in _walk(child, _ANY, task.task_spec.name))
     return any(
         isinstance(inner.task_spec, Join)

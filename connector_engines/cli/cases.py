@@ -1,6 +1,6 @@
-"""Run BPMN cases in this process, and look after those of a store.
+"""Run BPMN cases in this process, and manage those of a store.
 
-What changes a store needs it for itself: it says so where another process has it.
+A command that changes a store must be the only one that has it open; otherwise it says so.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def message(
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("case")
 @click.argument("output")
-@click.option("--task", help="Which call, where the case stands still at several.")
+@click.option("--task", help="Which call, where the case has stopped at several.")
 @configured
 def settle(
     choice: Choice,
@@ -191,7 +191,7 @@ def settle(
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("case")
-@click.option("--task", help="Which call, where the case stands still at several.")
+@click.option("--task", help="Which call, where the case has stopped at several.")
 def retry(store: Path, case: str, task: str | None) -> None:
     """Let a case try again what stopped it; 'resume' runs it.
 
@@ -248,8 +248,8 @@ def resume(
 ) -> None:
     """Go on with the unfinished cases of a store.
 
-    What a call came to that was under way when its process ended is looked up. Where it is not
-    found, its case stays interrupted until it is named with --retry or --settle.
+    Calls that were under way when their process ended are looked up. Where one is not found, its
+    case stays interrupted until you name it with --retry or --settle.
     """
     if task is not None and len(retry) + len(settle) != 1:
         raise InvalidInput("--task belongs to one --settle or --retry.")
@@ -302,7 +302,7 @@ def _stored(store: Path) -> Engine:
 
 
 def existing_store(store: Path) -> None:
-    """Raise InvalidConfiguration for a mistyped name, which must not become a store of its own."""
+    """Raise InvalidConfiguration for a mistyped name: no new store must be made of it."""
     from connector_engines.embedded.store import existing
 
     existing(store)

@@ -95,7 +95,7 @@ def proxy(
         most_bytes=int(most_mebibytes * 1024 * 1024),
         stop_seconds=stop_seconds,
     )
-    # This process is ours, and its log is how an operator learns what became of a send.
+    # This program has the process for itself. Its log tells operators how each send ended.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         # It raises KeyboardInterrupt: a handler must not take a lock, so it can't set an Event.
@@ -110,7 +110,7 @@ def proxy(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
     if not server.stop():
-        os._exit(5)  # a usual exit would wait for their threads, however long that takes
+        os._exit(5)  # a normal exit would wait for their threads, however long they take
 
 
 def _start(server: Proxy) -> None:

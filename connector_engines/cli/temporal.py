@@ -1,4 +1,4 @@
-"""Run BPMN cases on a Temporal cluster, and look after them."""
+"""Run BPMN cases on a Temporal cluster, and manage them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEYS = "CONNECTOR_TEMPORAL_KEYS"
 
 @click.group()
 def temporal() -> None:
-    """Run BPMN cases on a Temporal cluster: serve a task queue, start cases, look after them.
+    """Run BPMN cases on a Temporal cluster: serve a task queue, start cases, manage them.
 
     The server's address, namespace, TLS and API key come from Temporal's own variables
     (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, …) or its configuration file, where no
@@ -76,7 +76,7 @@ def worker(
     if sys.flags.hash_randomization:  # see Worker: sets must have the same order in all workers
         environ = {**os.environ, "PYTHONHASHSEED": "0"}
         line = [sys.executable, "-m", "connector_engines", *sys.argv[1:]]
-        os.execve(sys.executable, line, environ)  # noqa: S606 - this very command, once more
+        os.execve(sys.executable, line, environ)  # noqa: S606 - this same command again
     loaded = connectors(choice)
     settings = settings_of(loaded, config, environment)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -108,7 +108,7 @@ def worker(
 
 @temporal.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--id", "case_id", required=True, help="The case's name for ever.")
+@click.option("--id", "case_id", required=True, help="The case's name, which never changes.")
 @click.option("--task-queue", required=True, help="Whose workers run it.")
 @click.option("--data", help="The case's data as JSON, @FILE, or - for standard input.")
 @click.option("--process", help="Which process of the file, where it has several.")
@@ -157,7 +157,7 @@ def show(case: str, **server: Any) -> None:
 @temporal.command()
 @click.argument("case")
 @click.argument("output")
-@click.option("--task", help="Which call, where the case stands still at several.")
+@click.option("--task", help="Which call, where the case has stopped at several.")
 @_connected
 @configured
 def settle(
@@ -176,7 +176,7 @@ def settle(
 
 @temporal.command()
 @click.argument("case")
-@click.option("--task", help="Which call, where the case stands still at several.")
+@click.option("--task", help="Which call, where the case has stopped at several.")
 @_connected
 def retry(case: str, task: str | None, **server: Any) -> None:
     """Let a case try again what stopped it.

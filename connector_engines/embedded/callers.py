@@ -10,10 +10,10 @@ Job = Callable[[], None]
 
 
 class Callers:
-    """At most so many calls at once, each in a thread of its own, which is kept for the next.
+    """Threads that make calls, each one call at a time. They are kept for later calls.
 
-    Whoever wants to make a call takes a place first and then runs the call, which raises nothing
-    and gives the place back at its end.
+    Take a place first, then run the call. The call must raise nothing and must give the place back
+    at its end.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,4 +56,4 @@ class Callers:
 def _make_calls(jobs: queue.SimpleQueue[Job | None]) -> None:
     while (job := jobs.get()) is not None:
         job()
-        del job  # it would keep its case while this thread waits
+        del job  # else it would keep its case in memory while this thread waits

@@ -21,9 +21,9 @@ FORMAT = 2
 class Case:
     """One run of a process. `Engine.start`, `case`, `resume` and `load_case` give them.
 
-    id       its name for ever
+    id       its name, which never changes
     process  the process it follows
-    rules    what decides; changed only under `lock`
+    rules    the `bpmn.Case` that decides; changed only under `lock`
     """
 
     def __init__(self, engine: Engine, rules: bpmn.Case, keeper: bpmn.Keeper | None) -> None:
@@ -33,9 +33,9 @@ class Case:
         self.keeper = keeper
         self.lock = threading.RLock()
         self.driver: Driver | None = None
-        self.is_restored = False  # its begun calls are those of a process that is gone
-        self.outputs: dict[str, str] = {}  # of its sends, since it was committed last
-        self.waits: set[tuple[str, str]] = set()  # as they were committed last
+        self.is_restored = False  # its begun calls belong to a process that has ended
+        self.outputs: dict[str, str] = {}  # identifiers made by its sends since the last commit
+        self.waits: set[tuple[str, str]] = set()  # as they were in the last commit
         self._engine = engine
 
     def __repr__(self) -> str:
@@ -43,12 +43,12 @@ class Case:
 
     @property
     def workflow(self) -> Any:
-        """SpiffWorkflow's own object, for what this class does not offer."""
+        """SpiffWorkflow's own object, for everything that this class has not."""
         return self.rules.workflow
 
     @property
     def data(self) -> dict[str, Any]:
-        """The data of the process: where it ended, or where it stands."""
+        """The data of the process at its end, or at the task that it has reached."""
         return self.rules.data
 
     @property
@@ -69,7 +69,7 @@ class Case:
 
     @property
     def late(self) -> list[dict[str, Any]]:
-        """Return what came of calls that the process had left: `task`, `element`, `result`."""
+        """Return the results of calls that the process had left: `task`, `element`, `result`."""
         return self.rules.late
 
     @property
@@ -121,7 +121,7 @@ class Case:
         """Give the output of a call that failed or was interrupted, found out by other means.
 
         `name` is the element or the task (see `stopped`), where several stand still and `output`
-        has not the inputs of one alone. Raise InvalidInput unless `output` is what the action
+        fits the inputs of more than one. Raise InvalidInput unless `output` is what the action
         returns.
         """
         with self._still():

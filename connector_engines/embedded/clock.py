@@ -1,4 +1,4 @@
-"""The time that cases live by: it never goes back, and misses no timer when the clock is set."""
+"""The time for cases. It never goes back, and no timer is missed when the clock is set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Clock:
-    """Gives the wall clock's time, or where that was set back, the time that has really passed."""
+    """Gives the wall clock's time. Where that was set back, it adds the time that has passed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

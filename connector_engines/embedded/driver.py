@@ -1,8 +1,8 @@
 """Runs cases: one thread drives them, a pool of threads makes their calls.
 
-What happens inside a process costs no I/O and can be done again; a call can not. So the state of a
-case is committed right before each call begins and as soon as it ends, and a process that is killed
-in between finds the call marked as begun.
+The steps inside a process need no I/O and can be done again; a call can not. So the state of a case
+is committed just before each call begins and as soon as it ends. If the program is killed between
+the two, the store still shows the call as begun.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("connector_engines.embedded")
 
-_LONGEST_WAIT_SECONDS = 30.0  # then the clock is read again: somebody may have set it
+_LONGEST_WAIT_SECONDS = 30.0  # then the clock is read again, as somebody may have set it
 _AT_ONCE = 200  # stored cases that are read at one time
 
 
@@ -50,7 +50,7 @@ class _Ended(NamedTuple):
 class Driver:
     """One call of `Engine.run`: its cases, what they want, what is under way, what is due.
 
-    `lazily` it runs all cases of the store, and reads each only when it is due.
+    With `lazily`, it runs all cases of the store, and reads each one only when it is due.
     """
 
     def __init__(self, engine: Engine, cases: Iterable[Case], lazily: bool) -> None:
@@ -62,8 +62,8 @@ class Driver:
         self.changed: dict[Case, None] = {}  # since the last commit
         self.broken: dict[Case, None] = {}  # left in the middle of a change
         self.wanted: deque[tuple[Case, str]] = deque()
-        self.begun: dict[str, _Begun] = {}  # marked, and no thread has it yet; by their task
-        self.underway: dict[str, _Begun] = {}  # marked, and not ended
+        self.begun: dict[str, _Begun] = {}  # by task: marked as begun, no thread has it
+        self.underway: dict[str, _Begun] = {}  # marked as begun, and not ended
         self.due: list[tuple[float, int, Case, str | None]] = []  # a timer, or a call to repeat
         self.timers: dict[Case, float] = {}
         self.numbers = count()
@@ -92,14 +92,14 @@ class Driver:
 
     @contextlib.contextmanager
     def _changing(self, case: Case) -> Iterator[None]:
-        """Change a case whole. Ctrl-C may come at any point: then it is not in order any more."""
+        """Make a whole change of a case. If Ctrl-C interrupts it, the case is `broken`."""
         self.changed[case] = self.broken[case] = None
         with case.lock:
             yield
         del self.broken[case]
 
     def _step(self) -> bool:
-        """Advance what can be, commit it, begin the calls there is room for; is there more?"""
+        """Advance the cases, commit them, begin calls while there is room; is more left?"""
         self._fetch()
         while self.fresh:
             case = next(iter(self.fresh))
@@ -133,7 +133,7 @@ class Driver:
             if self.lazily and case.rules.is_idle and case not in self.fresh:
                 self._release(case)
         while self.due and not self._is_due(*self.due[0]):
-            heapq.heappop(self.due)  # it came to nothing
+            heapq.heappop(self.due)  # its case no longer needs it
         return bool(
             self.underway
             or self.wanted
@@ -148,7 +148,7 @@ class Driver:
         case.rules.advance(now)
         try:
             timer = case.rules.timer()
-        except (ValueError, OverflowError) as error:  # a moment that no calendar has
+        except (ValueError, OverflowError) as error:  # a time that no calendar has
             case.rules.stop(error)
             timer = None
         for task, due in case.rules.take_fresh():
@@ -189,7 +189,7 @@ class Driver:
                 self.fresh[case] = None
 
     def _release(self, case: Case) -> None:
-        """Let go of a stored case that has nothing to do now; the store has its next moment."""
+        """Forget a stored case that has nothing to do now; the store knows when it is due."""
         timer = self.timers.pop(case, None)
         if timer is not None:
             self.next_stored = timer if self.next_stored is None else min(self.next_stored, timer)
@@ -229,7 +229,7 @@ class Driver:
         with self.engine.lock:
             others = [driver for driver in self.engine.drivers if driver is not self]
         for driver in others:
-            driver.signals.put(None)  # there is room for a call of theirs
+            driver.signals.put(None)  # now they may begin a call
         self.signals.put(_Ended(begun, result))
 
     def _result(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
@@ -250,7 +250,7 @@ class Driver:
             return output
         except ConnectorError as error:
             return error
-        # A stranger's code, which may even want to end the thread: other cases must go on.
+        # A connector's code may raise anything, even SystemExit; other cases must go on.
         except BaseException as fault:  # noqa: BLE001
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return UnexpectedFault(action.effect, fault)
@@ -295,7 +295,7 @@ class Driver:
         self.fresh[case] = None
 
     def _land(self) -> None:
-        """End in order what is under way: none is lost, and none that never began is in doubt."""
+        """End the calls that are under way and keep their results; unmark the others."""
         for task in list(self.begun):
             if self._withdraw(task):
                 self.underway.pop(task, None)
@@ -306,7 +306,7 @@ class Driver:
             else:
                 self._take(signal)
         for case in self.broken:
-            # The store knows it as it was, with the calls that were under way.
+            # The store has it as it was, with the calls that were under way.
             self.engine.forget(case)
             case.rules.stop(RuntimeError("it was broken off in the middle of a step; resume it"))
         with self.engine.lock:

@@ -82,9 +82,9 @@ class Engine:
         self._watch = watch
         self._read: dict[tuple[bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
-        self._kept: set[str] = set()  # the processes that the store has
+        self._kept: set[str] = set()  # keys of the processes that are in the store
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
-        self._outputs: dict[str, str] = {}  # of sends that no store has
+        self._outputs: dict[str, str] = {}  # identifiers made by sends, where there is no store
         self.callers = Callers(threads)
         self.drivers: set[Driver] = set()
         self.lock = threading.RLock()
@@ -93,7 +93,7 @@ class Engine:
                 name: undo.enter_context(connector.connect(self._settings[name]))
                 for name, connector in self.connectors.items()
             }
-            # The same with leave to send again what a look-up does not find.
+            # The same, but they may send again what a look-up does not find.
             self._resending: dict[str, Connection] = {}
             if resend_after_seconds is not None:
                 leave = {"resendAfterSeconds": resend_after_seconds}
@@ -119,7 +119,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Wait for the calls that are under way, then let go of connections and store."""
+        """Wait for the calls that are under way, then close the connections and the store."""
         self.callers.close()
         for connection in (*self._connections.values(), *self._resending.values()):
             connection.close()
@@ -171,7 +171,7 @@ class Engine:
         except (LookupError, TypeError, ValueError, AttributeError) as fault:
             raise ValueError(f"this text is no saved case ({fault})") from fault
         if case_id in self._open or (self.store is not None and self.store.row(case_id)):
-            raise ValueError(f"case {case_id} is here already, and would do everything twice")
+            raise ValueError(f"case {case_id} is open, or in the store, already: use that one")
         now, names = self.clock.now(), self._script_names
         rules = bpmn.case_of(case_id, process, parts, now, uuid.uuid4, names)
         case = self._keep(rules)
@@ -204,7 +204,7 @@ class Engine:
                 try:
                     case = self._open[case_id] = self._restored(row)
                 except (LookupError, TypeError, ValueError, AttributeError) as fault:
-                    # Its parts stay as they are, and it keeps no other from going on.
+                    # Its parts stay as they are, and the other cases go on.
                     kind = type(fault).__name__
                     log.error("case %s can't be read back, and was left out (%s)", case_id, kind)
                     error = {"code": "UNREADABLE", "message": f"it can't be read back ({kind})."}
@@ -222,7 +222,7 @@ class Engine:
             self._script_names,
         )
         if row.status == "failed" and row.error and rules.error is None:
-            rules.fault = json.loads(row.error)  # its parts could not be written any more
+            rules.fault = json.loads(row.error)  # as its parts could not be written
         case = Case(self, rules, keeper)
         case.is_restored = True
         case.waits = rules.waits
@@ -295,7 +295,7 @@ class Engine:
         return [process for process in newest.values() if (kind, name) in bpmn.starts(process)]
 
     def wake(self, case: Case) -> None:
-        """Tell whoever runs this case, or would if it knew, that it can go on."""
+        """Tell the drivers that this case can go on."""
         with self.lock:
             drivers = [case.driver] if case.driver is not None else list(self.drivers)
         for driver in drivers:
@@ -309,14 +309,14 @@ class Engine:
         return case
 
     def forget(self, case: Case) -> None:
-        """Let go of a case that is not in order any more: the store has it as it was."""
+        """Forget a case that broke off in a change: the store has it as it was before."""
         self._open.pop(case.id, None)
 
     def commit(self, cases: Iterable[Case]) -> set[Case]:
         """Write what changed in these cases to the store, if there is one, in one transaction.
 
-        Return those that can't be written. They are stopped, and the store says so; what it kept of
-        them last knows every call that was under way. Raise StoreFailed where nothing can be.
+        Return those that can't be written. They are stopped, and the store says so; their last
+        stored state has every call that was under way. Raise StoreFailed where nothing can be.
         """
         unsaved: set[Case] = set()
         if self.store is None:
@@ -376,13 +376,13 @@ class Engine:
     def _is_harmless(self, operator: str) -> bool:
         try:
             return bool(self.action(operator)[1].repeatable)
-        except ConnectorError:  # it is not loaded here: nobody knows
+        except ConnectorError:  # the connector is not loaded, so nobody knows
             return False
 
     def action(self, operator: str, resend: bool = False) -> tuple[Connection, Any]:
         """Return the connection and the action of an operator; raise ConnectorError.
 
-        With `resend`, the connection has leave to send again what a look-up does not find.
+        With `resend`, the connection may send again what a look-up does not find.
         """
         name, _, action = operator.partition("/")
         if name not in self._connections:

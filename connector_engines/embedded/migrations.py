@@ -1,4 +1,4 @@
-"""Brings the stores of earlier versions to the format of this one, a step for each number."""
+"""Brings stores of earlier versions to this version's format, one format at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from connector_engines import bpmn
 log = logging.getLogger("connector_engines.embedded")
 
 FORMAT = 2
-# A case is its row and its parts (see `connector_engines.bpmn.state`). The parts of one case lie
-# beside each other, so that a commit touches few pages.
+# A case is its row and its parts (see `connector_engines.bpmn.state`). The parts of one case are
+# stored beside each other, so that a commit changes few pages.
 TABLES = """
 CREATE TABLE processes (key TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
 CREATE TABLE cases (

@@ -21,7 +21,7 @@ _PAGE = 500  # cases that are read at once
 
 
 class StoreFailed(ConnectorError):
-    """The store can't be written any more: nothing begins that it would not know of."""
+    """The store can't be written any more, so no further call is begun."""
 
     code = "STORE_FAILED"
 
@@ -73,7 +73,7 @@ class Store:
             if file.exists():
                 if not os.access(file, os.R_OK | os.W_OK):
                     raise InvalidConfiguration(f"{path}: this user may not write it.")
-                # A journal is undone at the opening below, which only a writer can do.
+                # Opening the file below may roll a journal back, which only a writer can do.
                 if file.stat().st_size and not Path(f"{file}-journal").exists():
                     with contextlib.closing(_reader(file)) as database:
                         _is_empty(database, path)
@@ -81,8 +81,8 @@ class Store:
             _make(file)
             self._database = undo.enter_context(contextlib.closing(_connect(file)))
             _prepare(self._database, path)
-            # What a killed engine had in hand goes on at once, and what was not found is looked
-            # for once more.
+            # Cases that a killed engine was running go on at once; interrupted calls are looked up
+            # once more.
             self._database.execute(
                 "UPDATE cases SET due = 0 WHERE due = ? OR status = 'interrupted'", (IN_HAND,)
             )
@@ -227,7 +227,7 @@ class Store:
             ]
 
     def put_error(self, case: str, status: str, error: str | None) -> None:
-        """Commit why a case stopped, and leave its parts as they were kept last."""
+        """Commit why a case stopped; its parts stay as they were stored last."""
         with self._lock, self._transaction():
             self._database.execute(
                 "UPDATE cases SET status = ?, due = NULL, error = ?, changed = ? WHERE id = ?",
@@ -279,7 +279,7 @@ class Store:
 def listing(
     path: Path, *, status: str | None = None, after: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Give the cases of a store, the oldest first, without taking it from who runs them.
+    """Give the cases of a store, the oldest first, also while an engine has it open.
 
     They are read a page at a time. Nothing is written. `status` chooses; `after` is the id of the
     last one that is not wanted. Raise InvalidConfiguration where there is no such store.
@@ -337,13 +337,13 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _file(path: Path) -> Path:
-    """Return the one name of a store's file, by which its cases are locked."""
+    """Return the real path of a store's file, on which its cases are locked."""
     file = Path(os.path.realpath(path))
     if os.path.lexists(file):
         if not file.is_file():
             raise InvalidConfiguration(f"{path}: it is no file.")
         if file.stat().st_nlink > 1:
-            # SQLite would not find under one name what it began under the other.
+            # SQLite names its journal after the file: it would not find it under the other name.
             raise InvalidConfiguration(
                 f"{path}: the file has other names (hard links), by which others could open it."
             )
@@ -351,7 +351,7 @@ def _file(path: Path) -> Path:
 
 
 def _owned(file: Path, path: Path) -> sqlite3.Connection:
-    """Take the cases for this process, until it ends, however it ends."""
+    """Lock the cases for this process, until it ends for whatever reason."""
     lock = Path(f"{file}-owner")
     _make(lock)
     owner = _connect(lock)
@@ -372,7 +372,7 @@ def _make(file: Path) -> None:
 
 
 def _connect(file: Path, options: str = "mode=rw") -> sqlite3.Connection:
-    # Transactions are begun by hand, and `Store` has a lock of its own.
+    # Transactions are begun explicitly, and `Store` has a lock of its own.
     return sqlite3.connect(
         f"{file.as_uri()}?{options}",
         uri=True,
@@ -383,7 +383,7 @@ def _connect(file: Path, options: str = "mode=rw") -> sqlite3.Connection:
 
 
 def _reader(file: Path) -> sqlite3.Connection:
-    # Where nobody has it open, SQLite would make files beside it even for a reader.
+    # If no process has it open, SQLite would make files beside it even for a reader.
     quiet = not Path(f"{file}-wal").exists() and not Path(f"{file}-journal").exists()
     database = _connect(file, "immutable=1" if quiet else "mode=ro")
     database.execute("PRAGMA busy_timeout = 5000")
@@ -409,10 +409,11 @@ def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA busy_timeout = 5000")
-    # Not NORMAL: a power cut would undo the note that a send had begun, and send it again.
+    # Not NORMAL: after a power cut, the note that a send had begun could be lost, and the send
+    # made twice.
     database.execute("PRAGMA synchronous = FULL")
     if _is_empty(database, path):
-        # Before the other journal mode, or a reader might find a file that does not say whose.
+        # Before the journal mode changes: else a reader might find a file without its format.
         database.executescript(
             f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {_APPLICATION};"
             f" PRAGMA user_version = {FORMAT}; COMMIT;"

@@ -12,7 +12,7 @@ from connector_runtime.settings import is_given
 from .protocol import ENGINES_OWN, KEY_HEADER
 
 _TYPES = {"string": "str", "integer": "int", "boolean": "bool"}
-# What counts as not given: null and blank text, in which Python's idea of blank is what counts.
+# What counts as not given: null, and text that is blank as Python defines it.
 _BLANK = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 _NOT_GIVEN: tuple[dict[str, Any], ...] = (
     {"type": "null"},
@@ -31,7 +31,7 @@ _REFUSALS = {
 
 
 def needed(action: Action, settings: Mapping[str, Any]) -> list[str]:
-    """Return the inputs that a caller must give: no setting and no default stands in for them."""
+    """Return the inputs that a caller must give: they have no default and no setting."""
     schema = action.input_schema
     return [
         name
@@ -91,7 +91,7 @@ def document(
         },
         "/openapi.json": {"get": _read("openapi", "This document", {"type": "object"}, keyed)},
     }
-    if keyed:  # whether it is up is not worth a key
+    if keyed:  # /liveness needs no key
         del paths["/liveness"]["get"]["responses"]["401"]
     for name, connector in connectors.items():
         for action in connector.actions.values():
@@ -163,7 +163,7 @@ def _command(
 
 
 def _inputs(action: Action, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the input's schema as a caller meets it, who need not give what settings supply."""
+    """Return the input's schema for a caller, who need not give what settings supply."""
     required = needed(action, settings)
     return {
         **_plain(action.input_schema),
@@ -208,7 +208,7 @@ def _version_2(body: Any, status: Any, error: Any) -> dict[str, Any]:
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what only the root of a schema file may say."""
+    """Remove the keywords that only the root of a schema file may have."""
     return {name: value for name, value in schema.items() if name != "$schema"}
 
 
@@ -248,7 +248,7 @@ _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Names this call for ever, as text in quotes. Whoever asks again with it gets "
+    "description": "Names this call, as text in quotes. A later request with it gets "
     "what the first call made. Without it, `spiff__task_id` is the key.",
     "schema": {"type": "string", "pattern": '^"[!#-\\[\\]-~]{1,200}"$'},
 }

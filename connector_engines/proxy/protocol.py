@@ -18,7 +18,7 @@ _DEEP_MARK = re.compile(rb'[{}\[\]"]')
 _IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _PLAIN_KEY = re.compile(r"[!#-~]+")
-# For errors of which nothing was done and which may be repeated, where the service gave no status.
+# For errors after which nothing was done and which may be repeated, without a service's status.
 _REPEATABLE = {"THROTTLED": 429, "NO_ANSWER": 504}
 _NOT_REPEATABLE = {"INVALID_INPUT": 400, "NOT_FOUND": 404}
 IN_DOUBT = 409
@@ -31,15 +31,15 @@ class TooLarge(Exception):
 class Fields:
     """The JSON object of a request, given in pieces, without what the engine adds to it.
 
-    An engine sends the whole data of its task along, which may be megabytes. It is passed over as
-    it comes, so that memory is needed for the inputs alone; a whole decoder would hold all of it
-    and several times more. Of what is passed over only the nesting is looked at.
+    An engine adds all data of its task, which may be megabytes. This is skipped as it arrives, so
+    that only the inputs need memory; a usual decoder would need several times the whole size. In
+    what is skipped, only the nesting is checked.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._kept = bytearray()
-        self._member = 0  # where in `_kept` the current member of the object begins
+        self._member = 0  # where the current member begins in `_kept`
         self._depth = 0
         self._in_string = False
         self._dropping = False
@@ -55,7 +55,9 @@ class Fields:
                 match = _IN_STRING.match(data, position)
                 position = match.end() if match else position
                 if position < len(data):
-                    if data[position : position + 1] == b"\\":  # its second half is yet to come
+                    if (
+                        data[position : position + 1] == b"\\"
+                    ):  # its second character has not come yet
                         self._rest = data[position:]
                         break
                     self._in_string = False
@@ -88,7 +90,7 @@ class Fields:
         self._keep(data[begin:position])
 
     def value(self) -> dict[str, Any]:
-        """Return the fields, what was passed over as None. Raise ValueError for anything else."""
+        """Return the fields, skipped ones as None. Raise ValueError for anything else."""
         fields = json.loads(
             self._kept.decode("utf-8"), object_pairs_hook=unique, parse_constant=_no_constant
         )
@@ -190,7 +192,7 @@ class UnderWay(ConnectorError):
 
 
 class Unexpected(ConnectorError):
-    """A command failed as it should not."""
+    """A command failed with an unexpected exception."""
 
     code = "UNEXPECTED"
     outcome = "unknown"

@@ -56,15 +56,15 @@ log = logging.getLogger("connector_engines.proxy")
 
 _COMMAND = "/v1/do/"
 _KEY = re.compile(r"[!-~]+")
-_SELDOM_SECONDS = 10.0  # between two lines of the log about a flood of connections
+_SELDOM_SECONDS = 10.0  # at least, between two log lines about too many connections
 _BACKLOG = 128  # connections that the system accepts and that wait for a place
 _SPARE = 32  # connections above the limit, which are answered with 503
-_MOST_KEPT_BYTES = 256 * 1024  # of a request, once the engine's own fields are passed over
+_MOST_KEPT_BYTES = 256 * 1024  # of a request, without the engine's own fields
 _PROGRESS_BYTES = 64 * 1024  # that a caller must read of an answer in `request_seconds`
 _SENT_AHEAD_BYTES = 256 * 1024  # of an answer, which the system keeps for its caller
-_WRITE_SECONDS = 1.0  # for the last answers to leave, once their commands have ended
+_WRITE_SECONDS = 1.0  # to send the last answers, once their commands have ended
 _RETRY_AFTER_SECONDS = 1
-_PIECE_BYTES = 64 * 1024  # of a request, which are looked through without a pause
+_PIECE_BYTES = 64 * 1024  # of a request, which are read without a pause for others
 _MOST_LARGE = 4  # requests of more than `_MOST_KEPT_BYTES` that are read at once
 _ACCEPT_AGAIN_SECONDS = 0.1
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -180,7 +180,7 @@ class Proxy:
             self._thread = threading.Thread(
                 target=lambda: asyncio.run(self._serve(ready, failed)), name="connector-proxy"
             )
-            self._thread.daemon = True  # a program that forgets to stop it must not hang
+            self._thread.daemon = True  # so that a program which does not stop it can end
             self._thread.start()
             ready.wait()
             if failed:
@@ -218,7 +218,7 @@ class Proxy:
                 loop=loop,
                 access_log=None,  # a query may hold a number or a body
                 lingering_time=self.request_seconds,
-                auto_decompress=False,  # it would refuse what it can't decompress in its own way
+                auto_decompress=False,  # it would refuse bad data with an answer of its own form
             )
 
         try:
@@ -265,7 +265,7 @@ class Proxy:
             try:
                 connection, _ = await loop.sock_accept(listener)
                 await loop.connect_accepted_socket(protocol, connection)
-            except OSError as error:  # no open file is left, or the caller has left
+            except OSError as error:  # too many open files, or the caller has gone
                 if connection is not None:
                     connection.close()
                 places.release()
@@ -297,7 +297,7 @@ class Proxy:
         except _Refusal as refusal:
             log.info("refused: HTTP %d %s", refusal.status, refusal.code)
             response = refusal.response()
-        # One request a connection: none is idle, and none is sent that is not answered.
+        # One request per connection, so that no connection is idle and every request is answered.
         response.force_close()
         return response
 
@@ -352,7 +352,7 @@ class Proxy:
         same, under_way = self._keyed.get(name, ({}, None))
         if under_way is not None and same == inputs and not under_way.done():
             return under_way
-        # From here on without a pause, so that no other request can take the place in between.
+        # No await from here on, so that no other request can take the place.
         self._check_room()
         call = self._pool.submit(self._run, command, inputs, key)
         self._calls[call] = command.name
@@ -386,7 +386,7 @@ class Proxy:
 
     async def _body(self, request: web.BaseRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
-            # It also keeps out the forms of web pages, which may not send this type unasked.
+            # This also stops forms of web pages, which may not send this type without permission.
             raise _Refusal(415, "unsupported_media_type", "The body must be application/json.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _Refusal(415, "unsupported_media_type", "The body must not be compressed.")
@@ -404,8 +404,8 @@ class Proxy:
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                request.writer.output_size = 0  # it is no part of the answer
-            left = self.request_seconds  # to wait for the caller; how slow we are is not its fault
+                request.writer.output_size = 0  # it does not count as part of the answer
+            left = self.request_seconds  # counts only the time that we wait for the caller
             expected = request.content_length or 0
             while not request.content.at_eof():
                 if waits and max(size, expected) > _MOST_KEPT_BYTES:
@@ -421,7 +421,7 @@ class Proxy:
                     raise too_large
                 for place in range(0, len(chunk), _PIECE_BYTES):
                     fields.feed(chunk[place : place + _PIECE_BYTES])
-                    await asyncio.sleep(0)  # others have their turn while a large one comes
+                    await asyncio.sleep(0)  # let other requests run while a large one arrives
             return fields.value()
         except TooLarge:
             raise too_large from None
@@ -535,7 +535,7 @@ class _Protocol(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._handled is None or not self._handled.content.is_eof():
-            super().data_received(data)  # else it is a second request, and nobody will answer it
+            super().data_received(data)  # else it is a second request, which gets no answer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._due is not None:
@@ -566,7 +566,7 @@ class _Protocol(web.RequestHandler):
         if before is None or before - left >= _PROGRESS_BYTES:
             self._due = self._later(2, functools.partial(self._look_at_reading, left))
             return
-        if left:  # the system is to drop its part too, and not to go on sending it
+        if left:  # the system must drop its part too, instead of sending it
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()  # `close` would wait until all is read
@@ -589,7 +589,7 @@ class _Protocol(web.RequestHandler):
 
 
 def _check_host(request: web.BaseRequest) -> None:
-    """Refuse what a web page sends here under a name of its own that it made point to loopback."""
+    """Refuse a web page whose own host name was made to point to loopback (DNS rebinding)."""
     try:
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
@@ -603,7 +603,7 @@ def _check_host(request: web.BaseRequest) -> None:
 
 
 def _check_origin(request: web.BaseRequest) -> None:
-    """Refuse web pages of others, whatever the media type that a browser lets them send."""
+    """Refuse web pages of other hosts, whatever media type they send."""
     origin = request.headers.get("Origin")
     if origin is None:
         return
@@ -616,7 +616,7 @@ def _check_origin(request: web.BaseRequest) -> None:
 
 
 def _check_site(request: web.BaseRequest) -> None:
-    """Refuse what a browser asks for on behalf of another site, an image's address for instance."""
+    """Refuse what a browser requests for another site, such as the address of an image."""
     if request.headers.get("Sec-Fetch-Site", "none").lower() not in ("same-origin", "none"):
         raise _Refusal(403, "forbidden_site", "Web pages of other sites may not call this proxy.")
 
@@ -624,7 +624,7 @@ def _check_site(request: web.BaseRequest) -> None:
 def _key(request: web.BaseRequest, task: Any, action: Action) -> str | None:
     header = request.headers.getall("Idempotency-Key", [])
     if not header and not action.find:
-        return None  # the ledger can keep no key for what can't be looked up
+        return None  # the ledger keeps keys only for calls that can be looked up
     try:
         return key_of(header, task)
     except ValueError:
@@ -663,7 +663,9 @@ def _from_query(request: web.BaseRequest, action: Action) -> dict[str, Any]:
     properties = action.input_schema["properties"]
     for name, value in inputs.items():
         if properties.get(name, {}).get("type", "string") != "string":
-            with contextlib.suppress(ValueError, RecursionError):  # validation says what it must be
+            with contextlib.suppress(
+                ValueError, RecursionError
+            ):  # validation reports a wrong value
                 inputs[name] = json.loads(value)
     return inputs
 

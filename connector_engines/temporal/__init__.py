@@ -13,8 +13,8 @@ workflow    a case: it has no clock, no network and no randomness but Temporal's
 activities  one call of a connector, in a worker
 worker      what serves a task queue
 cases       starts cases, shows them and lets people decide
-payloads    what lies in Temporal's history: encryption, large values
-client      the way to the server
+payloads    the data in Temporal's history: encryption, large values
+client      connects to the server
 """
 
 import temporalio  # noqa: F401 - first: where it is missing, its own extra is named

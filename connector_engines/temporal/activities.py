@@ -32,7 +32,7 @@ from .workflow import CALL, HEARTBEAT_SECONDS, MOST_BYTES, TooLarge, size_of
 log = logging.getLogger("connector_engines.temporal")
 
 _BEAT_SECONDS = HEARTBEAT_SECONDS / 4
-_MOST_KEPT = 10_000  # ended sends whose outcome this worker still knows
+_MOST_KEPT = 10_000  # ended sends whose outcome this worker remembers
 _MISSING_SECONDS = 30
 
 _RESEND = "resendAfterSeconds"
@@ -53,8 +53,8 @@ class Calls:
         self.resend_after = {name: values.get(_RESEND) for name, values in settings.items()}
         self.storage = client.data_converter.external_storage is not None
         with contextlib.ExitStack() as undo:
-            # Leave to send again what a look-up does not find is the case's to give, for one
-            # attempt. So it is kept apart.
+            # The case decides, for one attempt, whether to send again what a look-up does not
+            # find. So this setting is kept apart.
             self.connections = {
                 name: undo.enter_context(
                     connector.connect({k: v for k, v in settings[name].items() if k != _RESEND})
@@ -69,11 +69,11 @@ class Calls:
             self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.callback(self.pool.shutdown)
             self._closing = undo.pop_all()
-        # Under way, or ended: where Temporal gives a call to this worker again, its own knows best.
+        # Calls under way, or ended: where Temporal gives a call to this worker again, use these.
         self.known: OrderedDict[tuple[str, str, str], Future[dict[str, Any]]] = OrderedDict()
 
     def close(self) -> None:
-        """Wait for the calls that are under way, then let go of the connections."""
+        """Wait for the calls that are under way, then close the connections."""
         self._closing.close()
 
     @activity.defn(name=CALL)
@@ -96,7 +96,7 @@ class Calls:
             since = request["since"] and datetime.fromtimestamp(request["since"], timezone.utc)
             if since is None and not first:
                 since = info.scheduled_time
-            # The first attempt may have sent it again a moment ago: the others only look.
+            # The first attempt may have sent it again already: later ones only look it up.
             resend = first and request.get("resend", False)
             loop = asyncio.get_running_loop()
             future = self.pool.submit(self._run, request, since, resend, call, loop)
@@ -108,8 +108,8 @@ class Calls:
             result = await asyncio.shield(asyncio.wrap_future(future))
             return await self._claimed(request, result, call)
         finally:
-            # What failed to be asked is asked anew, and lists are not kept. But what was sent is:
-            # its connection has given it away, and would not find it again.
+            # Failed reads are repeated, and lists are not kept. The result of a send is kept:
+            # its connection has returned the message once, and would not find it again.
             if future.done() and (future.exception() is not None or self._is_read(request)):
                 self.known.pop(key, None)
             beating.cancel()
@@ -155,10 +155,10 @@ class Calls:
             else:
                 output = connection.run(action.name, request["inputs"], since=since, taken=taken)
         except RPCError:
-            raise  # nobody knows whose it is: the next attempt looks again
+            raise  # the claim is not known: the next attempt looks again
         except ConnectorError as error:
             return self._refused(name, _in_doubt(error, since, action))
-        except Exception as fault:  # noqa: BLE001 - a stranger's code; other cases must go on
+        except Exception as fault:  # noqa: BLE001 - a connector's code; other cases go on
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return self._refused(name, UnexpectedFault(action.effect, fault))
         size = 0 if self.storage else size_of(output)
@@ -169,7 +169,7 @@ class Calls:
     async def _claimed(
         self, request: dict[str, Any], result: dict[str, Any], call: str
     ) -> dict[str, Any]:
-        """Claim what a call has made, so that no other one adopts it."""
+        """Claim what a call has made, so that no other call takes it."""
         name, _, action_name = request["operator"].partition("/")
         action = self.connectors[name].action(action_name)
         if "output" not in result or action.repeatable or action.identifier is None:
@@ -198,7 +198,7 @@ async def _beat() -> None:
 
 
 def _serves(offered: str, needed: str) -> bool:
-    """Tell whether a version serves what was checked with another: the same major, not older."""
+    """Tell whether one version can replace another: the same major, not older."""
     ours, theirs = _parts(offered), _parts(needed)
     return ours[0] == theirs[0] and ours >= theirs
 
@@ -208,7 +208,7 @@ def _parts(version: str) -> list[int]:
 
 
 def _in_doubt(error: ConnectorError, since: datetime | None, action: Any) -> ConnectorError:
-    """An attempt that was not made says nothing of an earlier one, which may have been."""
+    """Keep the doubt: this attempt was not made, but an earlier one may have been."""
     if since is None or action.repeatable or error.outcome != "not_sent":
         return error
     return OutcomeUnknown(str(error))

@@ -35,7 +35,7 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 
 class _Given(dict):  # type: ignore[type-arg]
-    """Settings that nobody knows here: each may be set where the worker runs."""
+    """Settings that are not known here: each may be set where the worker runs."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return True
@@ -77,7 +77,7 @@ class Cases:
         """Start a case of a process with this data; a worker of the task queue runs it.
 
         `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
-        folder of them. `id` is the case's name for ever. `process` is the id of the one to run,
+        folder of them. `id` is the case's name for good. `process` is the id of the one to run,
         where there are several. Raise InvalidProcess, and InvalidInput for data that is no JSON or
         a used id.
         """
@@ -102,7 +102,7 @@ class Cases:
         return CaseHandle(self, handle)
 
     def case(self, case_id: str) -> CaseHandle:
-        """Return a case by its id; whether there is one is known when it is asked."""
+        """Return a case by its id; whether it exists is known at the first request."""
         return CaseHandle(self, self.client.get_workflow_handle(case_id))
 
     def _process(self, path: Files, process: str | None) -> tuple[bytes, dict[str, str]]:
@@ -132,14 +132,14 @@ class CaseHandle:
     async def show(self) -> dict[str, Any]:
         """Return what is known of it: `status`, `data`, `error`, `stopped`, `tasks`, and more.
 
-        `held` are calls that no worker could make so far, with the reason.
+        `held` are calls that no worker could make until now, with the reason.
         """
         with refusals():
             shown: dict[str, Any] = await self.workflow.query(CaseWorkflow.show)
         return shown
 
     async def result(self) -> dict[str, Any]:
-        """Wait until it is finished, and return its data. Raise CaseStopped if it stands still."""
+        """Wait until it is finished, and return its data. Raise CaseStopped if it stops."""
         ended = asyncio.ensure_future(self.workflow.result())
         pause = _FIRST_LOOK_SECONDS
         try:

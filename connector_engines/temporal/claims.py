@@ -1,10 +1,10 @@
 """Which call has made what: a message belongs to one call, in the whole namespace.
 
 Two cases may send the same text to the same number, and a look-up can't tell their messages apart.
-So each call claims what it has made, or has found, before its case hears of it: a workflow is
-started whose id is the identifier that the service gave. Temporal starts an id once, so the first
-call has it, on any cluster and without a setting of an administrator. A claim is remembered as long
-as the namespace keeps closed workflows (its retention).
+So each call claims what it has made or found before its case gets it: it starts a workflow whose id
+is the service's identifier. Temporal starts one workflow for an id, so the first call has it. This
+works on any cluster, without a setting by an administrator. A claim is remembered as long as the
+namespace keeps closed workflows (its retention).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 NAME = "connector-made"
-_OWNER = "call"  # the name of the memo that says whose it is
+_OWNER = "call"  # the name of the memo that holds the owner
 
 
 @workflow.defn(name=NAME, sandboxed=False)
 class Made:
-    """Nothing to do: that it was started is all it says."""
+    """Does nothing: only its start matters."""
 
     @workflow.run
     async def run(self) -> None:

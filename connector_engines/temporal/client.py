@@ -1,4 +1,4 @@
-"""The way to a Temporal server, and what it refuses in one sentence."""
+"""Connects to a Temporal server, and explains its refusals in one sentence."""
 
 from __future__ import annotations
 

@@ -401,7 +401,7 @@ def test_diff_says_which_version_a_change_asks_for(tree, made):
     verdict = json.loads(run(tree, "diff", made[0] / NAME, "--format", "json").stdout)
     assert (verdict["level"], verdict["least"], verdict["enough"]) == ("major", "2.0.0", False)
     same = run(tree, "diff", made[0] / NAME, made[0] / NAME)
-    assert same.stdout == "none: 1.0.0 or higher after 1.0.0; it says 1.0.0, which will do\n"
+    assert same.stdout == "none: 1.0.0 or higher after 1.0.0; it says 1.0.0, which is high enough\n"
 
 
 def test_diff_of_what_is_no_package_is_refused(tree):

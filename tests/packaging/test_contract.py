@@ -174,7 +174,7 @@ CHANGES = {
     ),
     "input: newly required without being declared": (
         [], [(INPUT, "required", ["from", "to", "body", "colour"])],
-        [("major", "send_sms input.colour", "it is newly required, and never declared")],
+        [("major", "send_sms input.colour", "it is newly required, and not declared")],
     ),
     "input: required without being declared, as before": (
         [(INPUT, "required", ["colour"])], [(INPUT, "required", ["colour"])], [],
@@ -186,8 +186,8 @@ CHANGES = {
     "input: keyword that nothing judges": (
         *taken({**TEXT, "not": {}}, {**TEXT, "not": {}, "const": "a", "format": "date"}),
         [
-            ("major", IN, "'const' differs, which may break what was drawn"),
-            ("major", IN, "'format' differs, which may break what was drawn"),
+            ("major", IN, "'const' differs, which may break processes"),
+            ("major", IN, "'format' differs, which may break processes"),
         ],
     ),
     "input: words alone": (
@@ -285,7 +285,7 @@ CHANGES = {
     ),
     "output: keyword that nothing judges": (
         *given({"anyOf": [TEXT]}, {}),
-        [("major", OUT, "'anyOf' differs, which may break what was drawn")],
+        [("major", OUT, "'anyOf' differs, which may break processes")],
     ),
     "output: unknown fields given": (
         [], [(OUTPUT, "additionalProperties", True)],
@@ -365,14 +365,14 @@ CHANGES = {
         [], [(MANIFEST, "actions", DECLARED["actions"][::-1])], [],
     ),
     "connector: other guid": (
-        [], [(MANIFEST, "guid", "x")], [("major", "guid", "it names another connector")],
+        [], [(MANIFEST, "guid", "x")], [("major", "guid", "it says that this is another connector")],
     ),
     "connector: other name": (
-        [], [(MANIFEST, "name", "x")], [("major", "name", "it names another connector")],
+        [], [(MANIFEST, "name", "x")], [("major", "name", "it says that this is another connector")],
     ),
     "connector: other form of manifest": (
         [], [(MANIFEST, "manifestVersion", 2)],
-        [("major", "manifestVersion", "it names another connector")],
+        [("major", "manifestVersion", "it says that this is another connector")],
     ),
     "connector: other words": (
         [], [(MANIFEST, "description", "x"), (MANIFEST, "version", "1.0.1")], [],
