@@ -135,7 +135,7 @@ def _manifest(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]
     old, new = before["connector.json"], after["connector.json"]
     for key in ("guid", "name", "manifestVersion"):
         if old[key] != new[key]:
-            yield Change("major", key, "it says that this is another connector")
+            yield Change("major", key, "it is now another connector")
     for listing, kind in (("parameters", "parameter"), ("options", "option")):
         yield from _settings(kind, _by_name(old[listing]), _by_name(new[listing]))
     for name, action, other in _pairs(_by_name(old["actions"]), _by_name(new["actions"])):

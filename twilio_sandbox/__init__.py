@@ -79,7 +79,7 @@ how the account treats messages:
 
 Faults are in `twilio_sandbox.faults`: 429, 5xx, resets, withheld, dripped, early, raw and wrong
 answers, messages that are listed late (`late`) or that somebody else sends too (`twin`). The last
-two befall a message beside another fault, so that
+two act on a message together with another fault, so that
 `fail("twin"); fail("late", seconds=3); fail("withhold", method="POST")` makes one send that is not
 answered, stored twice, of which one is seen at once and one after 3 s.
 """

@@ -24,7 +24,7 @@ overlapping_page  the page after this one begins `by` (1) messages too early
 
 To answer for the wrong recipient: `body` with patch {"to": "+14155550198"}, for the method POST.
 
-Two kinds change what a POST stores, and befall it beside one of the faults above:
+Two kinds change what a POST stores, together with one of the faults above:
 
 late           the message is in no list before so many seconds (1) have passed
 twin           somebody else sends `copies` (1) identical messages at the same moment
@@ -76,7 +76,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "late": {"seconds": 1.0},
     "twin": {"copies": 1},
 }
-# These befall a request beside another fault, and only one that creates a message.
+# These act together with another fault, and only on a request that creates a message.
 OF_STORING = ("late", "twin")
 
 
@@ -102,7 +102,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are switched on; the first that concerns a request befalls it."""
+    """The faults that are switched on; the first one that fits a request acts on it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -149,7 +149,7 @@ class Faults:
             self._faults.clear()
 
     def next_for(self, method: str, path: str) -> tuple[Fault | None, list[Fault]]:
-        """Return the fault that befalls this request and those of storing, and count them."""
+        """Return the fault that acts on this request and those of storing, and count them."""
         first: Fault | None = None
         storing: list[Fault] = []
         with self._lock:

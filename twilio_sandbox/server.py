@@ -181,7 +181,7 @@ class Sandbox:
 
         `method` and `path` (how it ends) choose the requests.
         The faults and their options are listed in `twilio_sandbox.faults`. Several that are
-        switched on befall requests in the order in which they were switched on.
+        switched on act on requests in the order in which they were switched on.
         """
         self._faults.add(fault, method, path, times, after, options)
 
@@ -276,7 +276,7 @@ class Sandbox:
         question = Question(
             request.method, path, query, form, request.headers.get("Authorization", "")
         )
-        response = await self._befall(request, question)
+        response = await self._with_faults(request, question)
         if response is None:
             return web.Response()  # goes nowhere: the connection is gone
         with self._log_lock:
@@ -303,8 +303,10 @@ class Sandbox:
             self._requests.append(entry)
         return entry
 
-    async def _befall(self, request: web.Request, question: Question) -> web.StreamResponse | None:
-        """Carry the request out, with the faults that befall it; None: the connection is gone."""
+    async def _with_faults(
+        self, request: web.Request, question: Question
+    ) -> web.StreamResponse | None:
+        """Carry the request out, with the faults that act on it; None: the connection is gone."""
         fault, storing = self._faults.next_for(question.method, question.path)
         if fault is None:
             return self._response(request, self._carry_out(question, storing))

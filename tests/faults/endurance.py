@@ -19,7 +19,7 @@ from twilio_sandbox import Sandbox
 PREFIX = "Sent from your Twilio trial account - "
 RECIPIENTS = [f"+1415555{number:04}" for number in range(130, 137)]
 
-# What can befall a send. Where nothing follows it is carried out and its answer is lost or spoilt.
+# What can happen to a send. Where nothing follows it is carried out and its answer is lost or spoilt.
 OF_SENDS: list[tuple[str, dict[str, Any]]] = [
     ("withhold", {}),
     ("reset_before", {}),  # not carried out
@@ -47,7 +47,7 @@ OF_SENDS: list[tuple[str, dict[str, Any]]] = [
     ("throttle", {"retry_after": 0.1}),  # not carried out
     ("redirect", {}),  # not carried out
 ]
-# What can befall a look-up.
+# What can happen to a look-up.
 OF_READS: list[tuple[str, dict[str, Any]]] = [
     ("withhold", {}),
     ("reset_before", {}),

@@ -224,7 +224,7 @@ Respond = Callable[[Wire, Mapping[str, str]], None]
 class Server:
     """The server from `with` to the end of it.
 
-    `acts` maps a phase to what befalls a connection there. `respond` replaces the whole answer to
+    `acts` maps a phase to what happens to a connection there. `respond` replaces the whole answer to
     a POST. `refusal` is what a proxy answers in place of its 200.
     """
 

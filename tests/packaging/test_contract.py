@@ -365,14 +365,14 @@ CHANGES = {
         [], [(MANIFEST, "actions", DECLARED["actions"][::-1])], [],
     ),
     "connector: other guid": (
-        [], [(MANIFEST, "guid", "x")], [("major", "guid", "it says that this is another connector")],
+        [], [(MANIFEST, "guid", "x")], [("major", "guid", "it is now another connector")],
     ),
     "connector: other name": (
-        [], [(MANIFEST, "name", "x")], [("major", "name", "it says that this is another connector")],
+        [], [(MANIFEST, "name", "x")], [("major", "name", "it is now another connector")],
     ),
     "connector: other form of manifest": (
         [], [(MANIFEST, "manifestVersion", 2)],
-        [("major", "manifestVersion", "it says that this is another connector")],
+        [("major", "manifestVersion", "it is now another connector")],
     ),
     "connector: other words": (
         [], [(MANIFEST, "description", "x"), (MANIFEST, "version", "1.0.1")], [],

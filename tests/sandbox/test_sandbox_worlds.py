@@ -123,7 +123,7 @@ def test_one_message_may_appear_late(api, sandbox):
     assert [message["sid"] for message in listed(api)] == [early["sid"], late["sid"]]
 
 
-def test_late_and_twin_befall_a_message_beside_another_fault(api, sandbox):
+def test_late_and_twin_act_on_a_message_together_with_another_fault(api, sandbox):
     sandbox.fail("late", seconds=30)
     sandbox.fail("twin", copies=2)
     sandbox.fail("reset_after", method="POST")
