@@ -214,7 +214,7 @@ def _version_step(against: Path, root: Path) -> list[Finding]:
 
 
 def _compare(root: Path, old: Path, new: Path) -> dict[str, Any]:
-    """Compare two packages, or source trees; a .bizc that is, or lies beside, either of them too.
+    """Compare two packages, or source trees; and a .bizc, where either is one or has one beside it.
 
     Raise Refused where there is nothing to compare.
     """

@@ -189,11 +189,11 @@ class _Group(click.Group):
 def cli(choice: Choice) -> None:
     """Run the actions of a connector.
 
-    Without --connector, it is the one that lies beside this program, or else the only one that is
+    Without --connector, it is the one beside this program, or else the only one that is
     installed.
 
     Exit status: 0 done, 2 wrong input or configuration, 3 refused by the service, 4 not done and
-    may be repeated, 5 outcome unknown (do not repeat it unasked), 6 done, but its output could not
+    may be repeated, 5 outcome unknown (look before you repeat it), 6 done, but its output could not
     be shown (do not repeat it), 1 anything else.
     """
 

@@ -62,7 +62,7 @@ def offered_by(name: str) -> str:
 def default() -> Path | str:
     """Return the connector to use where none is named. Raise InvalidPackage.
 
-    It is the one that this runtime lies beside, in a package file or a source tree; without that,
+    It is the one beside this runtime, in a package file or a source tree; without that,
     the only one that is installed.
     """
     beside = Path(__file__).parent.parent

@@ -177,7 +177,7 @@ class Ledger:
             pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
     def again(self, key: str) -> None:
-        """Note that the call of a key is begun anew now."""
+        """Note that the call of a key is begun again now."""
         with self._transaction("before the request was sent again, so nothing was sent"):
             self._database.execute(
                 "UPDATE calls SET began = ?, changed = ? WHERE key = ?",

@@ -122,7 +122,7 @@ class _Exchange:
 class _Watch:
     """Ends exchanges whose time is over: a thread shuts their sockets down.
 
-    A timeout of the socket would not do: it starts anew with each byte that arrives. The thread
+    A timeout of the socket would not do: it starts again with each byte that arrives. The thread
     ends by itself when it has nothing to watch.
     """
 

@@ -19,7 +19,7 @@ from twilio_sandbox import Sandbox
 PREFIX = "Sent from your Twilio trial account - "
 RECIPIENTS = [f"+1415555{number:04}" for number in range(130, 137)]
 
-# What can happen to a send. Where nothing follows it is carried out and its answer is lost or spoilt.
+# What can happen to a send. Without a note, it is carried out and its answer is lost or wrong.
 OF_SENDS: list[tuple[str, dict[str, Any]]] = [
     ("withhold", {}),
     ("reset_before", {}),  # not carried out

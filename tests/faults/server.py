@@ -91,7 +91,7 @@ class Tls:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def handshake(self, hello: Callable[[], None], halfway: Callable[[], None]) -> None:
-        """Shake hands; call `hello` after the client's first bytes, `halfway` amid the answer."""
+        """Shake hands; call `hello` after the client's first bytes, `halfway` within the answer."""
         self._receive()
         hello()
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -224,7 +224,7 @@ Respond = Callable[[Wire, Mapping[str, str]], None]
 class Server:
     """The server from `with` to the end of it.
 
-    `acts` maps a phase to what happens to a connection there. `respond` replaces the whole answer to
+    `acts` maps a phase to what a connection meets there. `respond` replaces the whole answer to
     a POST. `refusal` is what a proxy answers in place of its 200.
     """
 
@@ -338,9 +338,9 @@ class Server:
                 wire.send(self.refusal)
                 raise Gone
             wire.send(b"HTTP/1.1 2")
-            self._reach("amid the proxy's 200", wire)
+            self._reach("within the proxy's 200", wire)
             wire.send(b"00 Connection established\r\nVia: 1.1 exam")
-            self._reach("amid the proxy's headers", wire)
+            self._reach("within the proxy's headers", wire)
             wire.send(b"ple\r\n\r\n")
             self._reach("CONNECT answered", wire)
         if self.kind != "plain":
@@ -352,15 +352,15 @@ class Server:
         layer = Tls(self, wire.top, context)
         layer.handshake(
             lambda: self._reach(f"{whose}'s hello", wire),
-            lambda: self._reach(f"amid the {whose}'s handshake", wire),
+            lambda: self._reach(f"within the {whose}'s handshake", wire),
         )
         wire.top = layer
 
     def _exchange(self, wire: Wire) -> None:
         self._reach("before the request", wire)
-        if "amid the request" in self.acts:
+        if "within the request" in self.acts:
             wire.read(20)
-            self._reach("amid the request", wire)
+            self._reach("within the request", wire)
             raise Gone  # only a drip comes here, and an answer to half a request is none
         lines = wire.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         headers = {
@@ -419,11 +419,11 @@ def answer(wire: Wire, form: Mapping[str, str], status: bytes = b"201 Created") 
         head += b"Content-Length: %d\r\n\r\n" % len(body)
     reach = wire.server._reach
     wire.send(head[:11])
-    reach("amid the status line", wire)
+    reach("within the status line", wire)
     wire.send(head[11:60])
-    reach("amid the headers", wire)
+    reach("within the headers", wire)
     wire.send(head[60:] + body[: len(body) // 2])
-    reach("amid the body", wire)
+    reach("within the body", wire)
     wire.send(body[len(body) // 2 :])
 
 

@@ -35,11 +35,11 @@ def timed(connection):
     ("phase", "act", "connect", "answer", "expected", "longest"),
     [
         ("request read", slow(1), 0.5, 5, dict, 5),
-        ("amid the body", slow(1), 0.5, 5, dict, 5),
-        ("amid the body", faults.drip, 20, 0.5, errors.OutcomeUnknown, 0.5),
+        ("within the body", slow(1), 0.5, 5, dict, 5),
+        ("within the body", faults.drip, 20, 0.5, errors.OutcomeUnknown, 0.5),
         ("request read", faults.hang, 20, 0.5, errors.OutcomeUnknown, 0.5),
-        ("amid the origin's handshake", slow(1), 5, 0.5, dict, 5),
-        ("amid the origin's handshake", faults.trickle, 0.5, 20, errors.NeverConnected, 0.5),
+        ("within the origin's handshake", slow(1), 5, 0.5, dict, 5),
+        ("within the origin's handshake", faults.trickle, 0.5, 20, errors.NeverConnected, 0.5),
         ("accepted", faults.hang, 0.5, 20, errors.NeverConnected, 0.5),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_call_that_ends_early_does_not_wait_for_one_that_ends_late(twilio_fold
             arrived.set()
             faults.hang(wire)
 
-    acts = {"accepted": first_hangs, "amid the body": faults.drip}
+    acts = {"accepted": first_hangs, "within the body": faults.drip}
     options = {"connectTimeoutSeconds": 8, "timeoutSeconds": 0.5, "maxAttempts": 1,
                "resolveSeconds": 0}  # fmt: skip
     with (
@@ -114,7 +114,7 @@ def test_one_thread_watches_all_calls_and_ends_when_there_are_none(twilio_folder
         while watching(before):
             assert time.monotonic() < ends
             time.sleep(0.01)
-        server.acts = {"amid the body": faults.drip}
+        server.acts = {"within the body": faults.drip}
         said, seconds = timed(connection)  # and begins again
         assert isinstance(said, errors.OutcomeUnknown)
         assert seconds < 0.5 + SLACK
@@ -148,7 +148,7 @@ def test_a_kept_connection_keeps_to_its_time_too(twilio_folder, certificates, ki
         ) as connection,
     ):
         connection.run("send_sms", INPUTS)
-        server.acts = {"amid the body": faults.drip}
+        server.acts = {"within the body": faults.drip}
         said, seconds = timed(connection)
         assert server.connections == 1
     assert isinstance(said, errors.OutcomeUnknown)

@@ -28,7 +28,7 @@ SITUATIONS = {
     "closed in two layers": ("https proxy", ("request read", faults.close), None),
     "no answer in time": ("plain", ("request read", faults.hang), None),
     "garbage": ("plain", ("request read", faults.garbage), None),
-    "half a body": ("plain", ("amid the body", faults.close), None),
+    "half a body": ("plain", ("within the body", faults.close), None),
     "HTML": ("plain", None, send(lambda form: whole(b"<html>" + TEXT.encode()))),
     "half of JSON": ("plain", None, send(lambda form: whole(b'{"body": "' + TEXT.encode()))),
     "no gzip": (

@@ -26,21 +26,21 @@ TO = "+14155550123"
 # Whether the request had left: "no" (surely not), "maybe", "yes" (surely), or "answered".
 TLS_HANDSHAKE = {
     "origin's hello": "no",
-    "amid the origin's handshake": "no",
+    "within the origin's handshake": "no",
 }
 TUNNEL = {
     "CONNECT read": "no",
-    "amid the proxy's 200": "no",
-    "amid the proxy's headers": "no",
+    "within the proxy's 200": "no",
+    "within the proxy's headers": "no",
     "CONNECT answered": "no",
 }
 EXCHANGE = {
     "before the request": "maybe",
-    "amid the request": "yes",
+    "within the request": "yes",
     "request read": "yes",
-    "amid the status line": "yes",
-    "amid the headers": "yes",
-    "amid the body": "yes",
+    "within the status line": "yes",
+    "within the headers": "yes",
+    "within the body": "yes",
     "answered": "answered",
 }
 PHASES = {
@@ -50,7 +50,7 @@ PHASES = {
     "https proxy": {
         "accepted": "no",
         "proxy's hello": "no",
-        "amid the proxy's handshake": "no",
+        "within the proxy's handshake": "no",
         **TUNNEL,
         **TLS_HANDSHAKE,
         **EXCHANGE,
@@ -234,8 +234,8 @@ def test_the_cells_are_what_they_claim_to_be(seen):
     for name, cell in CELLS.items():
         if cell.action == "send_sms" and cell.left == "no":
             assert not seen[name].stored, name
-        if cell.phase in ("request read", "amid the status line", "amid the headers",
-                          "amid the body") and cell.action == "send_sms":  # fmt: skip
+        if cell.phase in ("request read", "within the status line", "within the headers",
+                          "within the body") and cell.action == "send_sms":  # fmt: skip
             assert seen[name].stored, name
     assert sum(bool(observed.stored) for observed in seen.values()) > 80
     assert ssl.HAS_TLSv1_3

@@ -151,7 +151,7 @@ def test_there_is_a_history_of_every_process_and_example():
 def test_kept_history_is_replayed(path):
     """One that fails would break cases that run now: put the change behind `workflow.patched`.
 
-    Only before a first release, or for a new process in the table, record them anew:
+    Only before a first release, or for a new process in the table, record them again:
     RECORD_HISTORIES=1 pytest tests/engines/temporal/test_temporal_conformance.py
     """
     history = WorkflowHistory.from_json(path.stem, path.read_text("utf-8"))
