@@ -29,7 +29,7 @@ def problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     needed = _NEEDED[declared["type"]]
     for key in sorted({"user", "header"} & (needed ^ declared.keys())):
         if key in needed:
-            yield f"'authentication.{key}' is missing: the type '{declared['type']}' needs it"
+            yield f"'authentication.{key}' is missing: add it for the type '{declared['type']}'"
         else:
             yield f"'authentication.{key}' must not be given with the type '{declared['type']}'"
     parameters = {entry["name"]: entry for entry in manifest["parameters"]}

@@ -146,9 +146,9 @@ def test_saved_case_is_not_loaded_beside_itself(opened, bpmn):
     with opened() as engine:
         case = engine.start(bpmn(*SIMPLE))
         text = case.save()
-        with pytest.raises(ValueError, match="here already"):
+        with pytest.raises(ValueError, match="in the store, already"):
             engine.load_case(text)
-    with opened() as engine, pytest.raises(ValueError, match="here already"):
+    with opened() as engine, pytest.raises(ValueError, match="in the store, already"):
         engine.load_case(text)
 
 

@@ -270,7 +270,7 @@ def test_another_database_is_no_ledger(twilio_folder, sandbox, path):
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE mine (x)")
     other.close()
-    with pytest.raises(errors.InvalidConfiguration, match="something else"):
+    with pytest.raises(errors.InvalidConfiguration, match="not a ledger"):
         twilio_folder.connect(sandbox.settings, ledger=path)
 
 
