@@ -16,6 +16,7 @@ import http.client
 import itertools
 import json
 import os
+import random
 import shutil
 import sqlite3
 import statistics
@@ -80,13 +81,18 @@ def official(url: str, messages: int = 0) -> Client:
 
 
 def alternate(contenders: Contenders, rounds: int, calls: int = 1) -> dict[str, list[float]]:
-    """Time each contender in turn, `rounds` times `calls` calls; seconds a call."""
+    """Time each contender in turn, `rounds` times `calls` calls; seconds a call.
+
+    Each round has an order of its own, the same in each run: what a contender follows matters
+    where one call is a round, as one that waited for a disk leaves a cold processor behind.
+    """
+    chance = random.Random(rounds)
     for contender in contenders.values():
         contender()  # what is done once only, such as connecting, is not measured
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
-    for turn in range(rounds):
-        for name in names if turn % 2 else reversed(names):
+    for _ in range(rounds):
+        for name in chance.sample(names, len(names)):
             contender = contenders[name]
             started = time.perf_counter()
             for _ in range(calls):

@@ -5,15 +5,18 @@ import contextlib
 import dataclasses
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
+import temporalio.worker
+from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
 from connector_engines.temporal import connect
 from connector_engines.temporal.activities import Calls
 from connector_engines.temporal.claims import call_id, claim
-from connector_engines.temporal.workflow import CaseWorkflow
-from connector_runtime.errors import InvalidInput
+from connector_engines.temporal.workflow import CALL, CaseWorkflow
+from connector_runtime.errors import InvalidInput, OutcomeUnknown
 from tests.engines.conformance.table import FOLDER, SETTINGS
 from tests.engines.temporal import cluster
 
@@ -223,3 +226,30 @@ def test_settled_message_of_another_case_is_refused(
 
     with cluster.worker(server.address, config, queue=name):
         assert on_cluster(run, queue=name)["status"] == "interrupted"
+
+
+def test_call_in_doubt_is_asked_for_again_since_when_it_began(server, on_cluster, name):
+    """What the workflow asks of its activity: the activity's own part is tested above."""
+    requests = []
+
+    @activity.defn(name=CALL)
+    async def call(request: dict[str, Any]) -> dict[str, Any]:
+        requests.append(request)
+        if len(requests) == 1:
+            return {"error": OutcomeUnknown("made up").to_dict(), "resend_after_seconds": 0.1}
+        return {"output": {"sid": "made up"}}
+
+    async def run(cases):
+        started = datetime.now(timezone.utc).timestamp()
+        worker = {"task_queue": name, "workflows": [CaseWorkflow], "activities": [call]}
+        async with temporalio.worker.Worker(cases.client, **worker):
+            case = await cases.start(FOLDER / "processes" / "unknown.bpmn", {"text": "x"}, id=name)
+            await case.result()
+        return started
+
+    started = on_cluster(run, queue=name)
+    first, second = requests
+    assert (first["since"], first["resend"]) == (None, False)
+    assert started - 5 < second["since"] < started + 20
+    assert second["resend"]
+    assert second["inputs"] == first["inputs"]
