@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -59,6 +60,7 @@ def spiff_registry() -> Any:
 _REGISTRY = spiff_registry()
 _ENCODER = BpmnWorkflowSerializer(_REGISTRY)._encoder_cls(separators=(",", ":"))
 _encode: Callable[[Any], str] = _ENCODER.encode
+_encode_name = lru_cache(4096)(_encode)  # of a variable: the same ones again and again
 
 
 def process_text(process: Process) -> str:
@@ -181,10 +183,12 @@ class Keeper:
         writer, changes = self._next
         self._kept = self._kept or {}
         for name in (*changes.delete, *writer.uses):
-            self._users.subtract(self._uses.pop(name, ()))
+            if values := self._uses.pop(name, None):  # most parts need none
+                self._users.subtract(values)
         self._uses.update(writer.uses)
         for values in writer.uses.values():
-            self._users.update(values)
+            if values:
+                self._users.update(values)
         for name in changes.delete:
             self._kept.pop(name, None)
             self._users.pop(name, None)
@@ -198,7 +202,10 @@ class Keeper:
         """Return the values that nothing needs once these parts are written and deleted."""
         fewer: Counter[str] = Counter()
         for name in {*delete, *writer.uses}:
-            fewer.update(self._uses.get(name, ()))
+            if values := self._uses.get(name):
+                fewer.update(values)
+        if not fewer:
+            return set()
         for values in writer.uses.values():
             fewer.subtract(values)
         return {name for name, count in fewer.items() if 0 < self._users[name] <= count}
@@ -230,11 +237,12 @@ class _Writer:
     def write_head(self) -> None:
         case = self._case
         workflow = case.workflow
-        events = _encode(workflow.bpmn_events)
+        events = _encode(workflow.bpmn_events) if workflow.bpmn_events else "[]"
+        fault = "null" if case.fault is None else _encode(case.fault)
+        late = _encode(case.late) if case.late else "[]"
         self._put(
             "",
-            f'{{"w":{self._workflow(workflow)},"events":{events},"fault":{_encode(case.fault)},'
-            f'"late":{_encode(case.late)}}}',
+            f'{{"w":{self._workflow(workflow)},"events":{events},"fault":{fault},"late":{late}}}',
         )
 
     def write_tasks(self, tasks: Iterable[Any]) -> None:
@@ -299,7 +307,7 @@ class _Writer:
         # A loop's results: earlier items don't change, unless a script was run.
         growing = shared_output(task)
         entries = [
-            f"{_encode(name)}:"
+            f"{_encode_name(name)}:"
             + (self._growing_list(task.number, value) if name == growing else self._value(value))
             for name, value in _REGISTRY.clean(data).items()
         ]
@@ -308,7 +316,9 @@ class _Writer:
     def _data(self, data: Mapping[str, Any]) -> str:
         items = _REGISTRY.clean(data).items()
         return (
-            "{" + ",".join(f"{_encode(name)}:{self._value(value)}" for name, value in items) + "}"
+            "{"
+            + ",".join(f"{_encode_name(name)}:{self._value(value)}" for name, value in items)
+            + "}"
         )
 
     def _value(self, value: Any) -> str:

@@ -121,18 +121,20 @@ class Store:
                     " changed = excluded.changed RETURNING number",
                     (*row, now, now),
                 ).fetchone()
-                self._database.executemany(
-                    "DELETE FROM parts WHERE number = ? AND name = ?",
-                    [(number, name) for name in delete],
-                )
+                if delete:
+                    self._database.executemany(
+                        "DELETE FROM parts WHERE number = ? AND name = ?",
+                        [(number, name) for name in delete],
+                    )
                 self._database.executemany(
                     "INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT (number, name) DO UPDATE"
                     " SET content = excluded.content",
                     [(number, name, text) for name, text in put.items()],
                 )
-                self._database.executemany(
-                    "INSERT OR IGNORE INTO outputs VALUES (?, ?)", list(outputs.items())
-                )
+                if outputs:
+                    self._database.executemany(
+                        "INSERT OR IGNORE INTO outputs VALUES (?, ?)", list(outputs.items())
+                    )
                 if waits is not None:
                     self._database.execute("DELETE FROM waits WHERE number = ?", (number,))
                     self._database.executemany(
