@@ -269,9 +269,7 @@ class CaseWorkflow:
     @workflow.query
     def show(self) -> dict[str, Any]:
         case = self.case
-        data = case.data
-        too_large = size_of(data) > MOST_BYTES and not self.storage
-        return {
+        shown = {
             "id": case.id,
             "process": case.process.name,
             "status": case.status,
@@ -285,8 +283,13 @@ class CaseWorkflow:
             "late": case.late,
             "tasks": case.tasks,
             "waits_for": [{"kind": kind, "name": name} for kind, name in sorted(case.waits)],
-            "data": {} if too_large else data,
+            "data": case.data,
         }
+        if not self.storage and size_of(shown) > MOST_BYTES:
+            # No answer to a query is larger, so the rest is shown without the data.
+            shown["data"] = {}
+            shown["tasks"] = [{**task, "data": {}} for task in case.tasks]
+        return shown
 
     @workflow.query
     def to_settle(self, output: dict[str, Any], name: str | None) -> dict[str, str]:

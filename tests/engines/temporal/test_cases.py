@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 
 import pytest
 from temporalio.worker import Replayer
@@ -62,6 +64,37 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
         assert len(histories) >= least
         for history in histories:
             asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
+
+
+def test_case_that_is_too_large_for_a_new_history_stops_and_says_so(
+    program, config, sandbox, name, bpmn_file, twilio_folder
+):
+    path = bpmn_file(
+        '<bpmn:userTask id="ask" />',
+        service("send", to="'+14155550123'", body="str(number)", loop=loop("true")),
+        flows("start>ask>send>end"),
+    )
+    chance = random.Random(1)  # what can be packed little
+    first, second = (b64encode(chance.randbytes(1_100_000)).decode() for _ in range(2))
+
+    async def run(address):
+        client = await connect(address)
+        cases = Cases(client, task_queue=name, connectors={"twilio": twilio_folder})
+        case = await cases.start(path, {"numbers": list(range(30)), "first": first}, id=name)
+        await wait_for_task(case)
+        await case.complete("ask", {"second": second})
+        while (shown := await case.show())["status"] in ("waiting", "running"):
+            await asyncio.sleep(0.05)
+        return shown
+
+    suggest = ["limit.historyCount.suggestContinueAsNew=40"]
+    with (
+        cluster.Server(dynamic=suggest) as server,
+        cluster.worker(server.address, config, queue=name),
+    ):
+        shown = asyncio.run(run(server.address))
+    assert shown["error"]["code"] == "TOO_LARGE", shown["error"]
+    assert 0 < len(sandbox.messages) < 30
 
 
 async def wait_for_task(case):
