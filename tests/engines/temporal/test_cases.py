@@ -31,11 +31,16 @@ def sends(is_sequential):
     )
 
 
-@pytest.mark.parametrize(("is_sequential", "least"), [("true", 4), ("false", 2)])
+# A parallel loop has begun more calls than a history is to have events before the first one ends.
+@pytest.mark.parametrize(
+    ("is_sequential", "count", "least"),
+    [("true", 30, 4), ("false", 60, 2)],
+    ids=["one by one", "at once"],
+)
 def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
-    program, config, sandbox, name, bpmn_file, twilio_folder, is_sequential, least
+    program, config, sandbox, name, bpmn_file, twilio_folder, is_sequential, count, least
 ):
-    path, numbers = bpmn_file(*sends(is_sequential)), list(range(30))
+    path, numbers = bpmn_file(*sends(is_sequential)), list(range(count))
 
     async def run(address):
         client = await connect(address)
@@ -58,7 +63,7 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
         cluster.worker(server.address, config, queue=name),
     ):
         data, histories = asyncio.run(run(server.address))
-        assert len(data["results"]) == 30
+        assert len(data["results"]) == count
         assert data["answer"] == "yes"
         assert sorted(int(message["body"]) for message in sandbox.messages) == numbers
         assert len(histories) >= least
