@@ -42,6 +42,9 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
 ):
     path, numbers = bpmn_file(*sends(is_sequential)), list(range(count))
 
+    # A worker makes 32 calls at a time, so that others are under way when the first ones end.
+    sandbox.fail("slow", method="POST", times=None, seconds=0.2)
+
     async def run(address):
         client = await connect(address)
         cases = Cases(client, task_queue=name, connectors={"twilio": twilio_folder})
