@@ -359,7 +359,8 @@ class Connection:
         action = self.connector.action(name)
         if not action.streams:
             raise errors.InvalidInput(f"{name} returns no list to stream; use run.")
-        return _items(self._pages(action, self._checked_input(action, inputs)))
+        pages = self._pages(action, self._checked_input(action, inputs))
+        return itertools.chain.from_iterable(_emptied(pages))
 
     @_without_locals
     def check(self, to: Sequence[str] = (), language: str = "en") -> list[Finding]:
@@ -636,11 +637,8 @@ def _check_language(language: str) -> None:
         raise errors.InvalidInput(f"'language' must be one of {', '.join(LANGUAGES)}.")
 
 
-def _items(pages: Iterator[list[Any]]) -> Iterator[Any]:
-    return itertools.chain.from_iterable(_emptied(pages))
-
-
 def _emptied(pages: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Give each page, and empty it once the next one is asked for."""
     try:
         for page in pages:
             yield page

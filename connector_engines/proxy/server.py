@@ -400,7 +400,7 @@ class Proxy:
             raise too_large
         fields = Fields(_MOST_KEPT_BYTES)
         size = 0
-        turn, waits = contextlib.AsyncExitStack(), True
+        has_turn = False
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -408,9 +408,9 @@ class Proxy:
             left = self.request_seconds  # counts only the time that we wait for the caller
             expected = request.content_length or 0
             while not request.content.at_eof():
-                if waits and max(size, expected) > _MOST_KEPT_BYTES:
-                    await self._turn(turn)
-                    waits = False
+                if not has_turn and max(size, expected) > _MOST_KEPT_BYTES:
+                    await self._take_turn()
+                    has_turn = True
                 chunk = request.content.read_nowait()
                 if not chunk:
                     begin = time.monotonic()
@@ -436,15 +436,16 @@ class Proxy:
                 "The body must be a valid JSON object, and no field be given twice in it.",
             ) from None
         finally:
-            await turn.aclose()
+            if has_turn:
+                self._large.release()
 
-    async def _turn(self, turn: contextlib.AsyncExitStack) -> None:
+    async def _take_turn(self) -> None:
         """Wait until one more large request may be read.
 
         Many at once would make each other slow, and keep a chunk of each in memory.
         """
         try:
-            await asyncio.wait_for(turn.enter_async_context(self._large), self.request_seconds)
+            await asyncio.wait_for(self._large.acquire(), self.request_seconds)
         except asyncio.TimeoutError:
             raise _busy("busy", "Many large requests are being read.") from None
 

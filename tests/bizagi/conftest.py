@@ -1,12 +1,11 @@
 """What the tests of the Bizagi package take from npm: installed for these tests alone."""
 
 import platform
-import subprocess
 import sys
 
 import pytest
 
-from tests.conftest import tool
+from tests.conftest import npm_install
 
 _SYSTEM = {"linux": "linux", "darwin": "darwin", "win32": "win"}.get(sys.platform, sys.platform)
 _MACHINE = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64"}.get(
@@ -19,18 +18,9 @@ def npm(tmp_path_factory):
     """Return the folder with the packages: Bizagi's utilities, an engine, releases of Node.js."""
     folder = tmp_path_factory.mktemp("npm")
     node = f"npm:node-{_SYSTEM}-{_MACHINE}"
-    done = subprocess.run(
-        [
-            *(tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder),
-            *("bz-util@2.1.0", "bpmn-engine@25"),
-            *(f"node-10@{node}@10", f"node-20@{node}@20", f"node-newest@{node}@latest"),
-        ],
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        timeout=240,
+    npm_install(
+        folder,
+        *("bz-util@2.1.0", "bpmn-engine@25"),
+        *(f"node-10@{node}@10", f"node-20@{node}@20", f"node-newest@{node}@latest"),
     )
-    if done.returncode:  # a machine without the registry still has Node.js, and its tests
-        reason = done.stderr.strip().splitlines() or ["no reason given"]
-        pytest.skip(f"npm can't install what these tests need: {reason[0]}")
     return folder

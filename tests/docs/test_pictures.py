@@ -2,9 +2,8 @@
 
 import html
 import re
-import subprocess
 
-from tests.conftest import tool
+from tests.conftest import npm_install
 
 PAGE = """<!DOCTYPE html><html><body>{pictures}
 <script src="node_modules/mermaid/dist/mermaid.min.js"></script>
@@ -20,10 +19,7 @@ def test_every_picture_is_drawn(root, chromium, tmp_path):
         )
     }
     assert texts
-    subprocess.run(
-        [tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "mermaid@11"],
-        cwd=tmp_path, check=True, capture_output=True, timeout=240,
-    )  # fmt: skip
+    npm_install(tmp_path, "mermaid@11")
     page = tmp_path / "pictures.html"
     for name, text in texts.items():
         page.write_text(PAGE.format(pictures=f"<pre class=mermaid>{html.escape(text)}</pre>"))
