@@ -626,9 +626,8 @@ def _route(origin: str) -> tuple[bool | str, dict[str, str]]:
     """
     try:
         requests.Request("GET", f"{origin}/").prepare()
-        (urlsplit(origin).hostname or "").encode(
-            "idna"
-        )  # as DNS does: a wrong name would fail at each attempt
+        # As DNS does: a wrong name would fail at each attempt.
+        (urlsplit(origin).hostname or "").encode("idna")
         environment = requests.Session().merge_environment_settings(origin, {}, None, None, None)
     except (requests.RequestException, ValueError) as error:
         raise InvalidConfiguration(

@@ -664,9 +664,8 @@ def _from_query(request: web.BaseRequest, action: Action) -> dict[str, Any]:
     properties = action.input_schema["properties"]
     for name, value in inputs.items():
         if properties.get(name, {}).get("type", "string") != "string":
-            with contextlib.suppress(
-                ValueError, RecursionError
-            ):  # validation reports a wrong value
+            # Validation reports a wrong value.
+            with contextlib.suppress(ValueError, RecursionError):
                 inputs[name] = json.loads(value)
     return inputs
 
