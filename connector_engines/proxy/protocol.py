@@ -55,9 +55,8 @@ class Fields:
                 match = _IN_STRING.match(data, position)
                 position = match.end() if match else position
                 if position < len(data):
-                    if (
-                        data[position : position + 1] == b"\\"
-                    ):  # its second character has not come yet
+                    if data[position : position + 1] == b"\\":
+                        # Its second character has not come yet.
                         self._rest = data[position:]
                         break
                     self._in_string = False
