@@ -288,13 +288,12 @@ class Server:
         if answer.get("withhold"):
             self._closing.wait(20)
             return False
-        for status in answer.get("early", []):
-            peer.sendall(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
         if "raw" in answer:
             peer.sendall(answer["raw"].encode())
             return False
         head, body = _written(asked, account_sid, answer)
-        whole = head + body
+        early = "".join(f"HTTP/1.1 {status} Wait\r\n\r\n" for status in answer.get("early", []))
+        whole = early.encode() + head + body
         ends = {"status": 12, "headers": len(head) - 2, "body": len(head) + len(body) // 2}
         for way in ("reset", "closed"):
             if way in answer:

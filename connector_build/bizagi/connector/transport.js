@@ -253,7 +253,9 @@ function exchanged(socket, options, body, limits, seen) {
   return new Promise((resolve, reject) => {
     const request = http.request(Object.assign({ createConnection: () => socket }, options));
     const timer = setTimeout(() => end('late'), limits.seconds * 1000);
+    let isOver = false; // what the same read brings after the end is not looked at
     const end = (why, answer) => {
+      isOver = true;
       clearTimeout(timer);
       if (answer === undefined) {
         reject(new Broken(why));
@@ -277,6 +279,9 @@ function exchanged(socket, options, body, limits, seen) {
       }
     });
     request.on('upgrade', (response) => {
+      if (isOver) {
+        return;
+      }
       seen.status = response.statusCode;
       socket.destroy();
       end('', {
@@ -284,6 +289,9 @@ function exchanged(socket, options, body, limits, seen) {
       });
     });
     request.on('response', (response) => {
+      if (isOver) {
+        return;
+      }
       seen.status = response.statusCode;
       seen.headers = response.headers;
       received = response;
