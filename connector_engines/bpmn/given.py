@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as calendar
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -35,14 +35,17 @@ class _Given(NamedTuple):
 _GIVEN: ContextVar[_Given | None] = ContextVar("connector_engines.bpmn.given", default=None)
 
 
-@contextlib.contextmanager
-def given(now: float, new_id: NewId) -> Iterator[None]:
+class given(contextlib.AbstractContextManager[None]):
     """Let all that SpiffWorkflow does in this block happen at `now` (seconds since 1970)."""
-    token = _GIVEN.set(_Given(now, new_id))
-    try:
-        yield
-    finally:
-        _GIVEN.reset(token)
+
+    def __init__(self, now: float, new_id: NewId) -> None:
+        self._given = _Given(now, new_id)
+
+    def __enter__(self) -> None:
+        self._token = _GIVEN.set(self._given)
+
+    def __exit__(self, *_: object) -> None:
+        _GIVEN.reset(self._token)
 
 
 _machine_id = SpiffWorkflow.task.uuid4

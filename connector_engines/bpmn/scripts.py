@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 from SpiffWorkflow.bpmn import BpmnEvent
@@ -52,6 +52,18 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
         task.workflow.script_engine.wanted.append(task)
 
 
+class _Environment(TaskDataEnvironment):  # type: ignore[misc]
+    """Compiles an expression once: to compile it takes longer than to evaluate it."""
+
+    def evaluate(self, expression: str, context: Any, external_context: Any = None) -> Any:
+        return super().evaluate(_compiled(expression), context, external_context)
+
+
+@lru_cache(maxsize=10_000)
+def _compiled(expression: str) -> CodeType:
+    return compile(expression.lstrip(" \t"), "<string>", "eval")  # as `eval` itself does
+
+
 class Scripts(PythonScriptEngine):  # type: ignore[misc]
     """Evaluates the expressions of a case with a few built-in functions, and no import.
 
@@ -62,7 +74,7 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
     def __init__(self, names: Mapping[str, Any]) -> None:
         allowed = {builtin.__name__: builtin for builtin in _BUILTINS} | _MODULES | dict(names)
         # As they are built-ins, a variable of the case with the same name is used first.
-        super().__init__(TaskDataEnvironment({"__builtins__": allowed}))
+        super().__init__(_Environment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
         self.count = 0
         self._others = frozenset(names)

@@ -38,6 +38,8 @@ _ANY = BpmnTaskFilter()
 class Track:
     """What is open in a case, and what changed in it.
 
+    Tasks are kept by their number, whose hash costs a fraction of a UUID's.
+
     ready    tasks that the engine can run, in the order in which they became ready
     manual   tasks that wait for somebody
     changed  tasks to store, once `record` was called
@@ -47,14 +49,14 @@ class Track:
     """
 
     def __init__(self) -> None:
-        self.ready: dict[UUID, Task] = {}
-        self.manual: dict[UUID, Task] = {}
-        self.changed: dict[UUID, Task] = {}
+        self.ready: dict[int, Task] = {}
+        self.manual: dict[int, Task] = {}
+        self.changed: dict[int, Task] = {}
         self.removed: set[int] = set()
         self.closed: set[int] = set()
         self.recording = False
         self.left = False
-        self.touched: dict[UUID, Task] = {}  # since it was pruned last
+        self.touched: dict[int, Task] = {}  # since it was pruned last
         self.count = 0
 
     def record(self) -> None:
@@ -63,7 +65,7 @@ class Track:
         self.changed, self.removed, self.closed = {}, set(), set()
 
     def note(self, task: Task) -> None:
-        name, state = task.id, task._state
+        name, state = task.number, task._state
         self.ready.pop(name, None)
         self.manual.pop(name, None)
         task.workflow.waiting.pop(name, None)
@@ -77,13 +79,13 @@ class Track:
             if state == TaskState.COMPLETED:
                 loop = task.parent
                 if loop is not None and isinstance(loop.task_spec, LoopTask):
-                    self.changed[loop.id] = loop  # it has the result of this instance now
+                    self.changed[loop.number] = loop  # it has the result of this instance now
 
     def drop(self, task: Task) -> None:
         for tasks in (self.ready, self.manual, self.touched, task.workflow.waiting):
-            tasks.pop(task.id, None)
+            tasks.pop(task.number, None)
         if self.recording:
-            self.changed.pop(task.id, None)
+            self.changed.pop(task.number, None)
             self.removed.add(task.number)
 
 
@@ -113,7 +115,7 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
         for task in self.workflow.tasks.values():
             if task.task_spec is self.task_spec and task is not self and task.has_state(_OVER):
                 task.spent = True
-                self.workflow.top_workflow.track.touched[task.id] = task
+                self.workflow.top_workflow.track.touched[task.number] = task
 
     def _add_child(self, task_spec: Any, state: int = TaskState.MAYBE) -> Any:
         task = super()._add_child(task_spec, state)
@@ -123,7 +125,7 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
     def _inherit_data(self) -> None:
         track = self.workflow.top_workflow.track
         if track.recording:
-            track.changed[self.id] = self
+            track.changed[self.number] = self
         parent, mine = self.parent, self.data
         shared = shared_output(parent)
         for name, value in parent.data.items():
@@ -178,7 +180,7 @@ class _Tasks(dict):  # type: ignore[type-arg]
 class _Tracked:
     """What a process and its subprocesses have in common."""
 
-    waiting: dict[UUID, Task]
+    waiting: dict[int, Task]
     task_tree: Any
     top_workflow: Any
 
@@ -263,7 +265,7 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
         ready = self.track.ready
         while ready:
             for task in list(ready.values()):
-                if task._state == TaskState.READY and task.id in ready:
+                if task._state == TaskState.READY and task.number in ready:
                     task.run()
                     if did_complete_task is not None:
                         did_complete_task(task)

@@ -133,7 +133,7 @@ class Case:
                     f"{action.name} output: {'; '.join(problems)}.", problems=problems
                 )
             self.rules.settle(task, output, self._engine.clock.now())
-            self._engine.claim(self, task, action, output)
+            self._engine.claim(self, task, action, output, is_new=False)
 
     @contextmanager
     def _still(self) -> Iterator[None]:

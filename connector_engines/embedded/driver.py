@@ -244,8 +244,7 @@ class Driver:
                 since=since or None,
                 taken=lambda name: self.engine.has_other(name, request.task),
             )
-            free = self.engine.claim(case, request.task, action, output)
-            if since and not free:
+            if not self.engine.claim(case, request.task, action, output, is_new=not since):
                 return OutcomeUnknown("What was found belongs to another call.")
             return output
         except ConnectorError as error:

@@ -390,13 +390,18 @@ class Engine:
         chosen = self._resending if resend and name in self._resending else self._connections
         return chosen[name], self.connectors[name].action(action)
 
-    def claim(self, case: Case, call: str, action: Any, output: Mapping[str, Any]) -> bool:
-        """Note that a call has this output. Return False where another call has it already."""
+    def claim(
+        self, case: Case, call: str, action: Any, output: Mapping[str, Any], *, is_new: bool
+    ) -> bool:
+        """Note that a call has this output. Return False where another call has it already.
+
+        `is_new` says that the call itself has just made it, so that it can be no other's.
+        """
         identifier = output.get(action.identifier or "")
         if action.repeatable or not isinstance(identifier, str):
             return True
         with self.lock:
-            if self.has_other(identifier, call):
+            if not is_new and self.has_other(identifier, call):
                 return False
             case.outputs[identifier] = call
             self._outputs[identifier] = call
