@@ -778,6 +778,37 @@ def test_message_that_a_task_of_an_earlier_run_has_is_not_adopted(
     assert len(sandbox.messages) == 1
 
 
+def test_message_that_somebody_settles_during_a_look_up_is_not_adopted_too(
+    twilio_folder, settings, bpmn, sandbox
+):
+    sandbox.fail("slow", times=None, seconds=0.3)
+    process = bpmn(service(), flows("start>send>end"))
+    texts = [saved_during(twilio_folder, settings, process, {}, 1) for _ in range(2)]
+    sandbox.reset()
+    with Engine({"twilio": twilio_folder}, settings) as engine:
+        settled, looking = [engine.load_case(text) for text in texts]
+        engine.run([settled])
+        twilio_folder.run("send_sms", {"to": "+14155550123", "body": "Hola"}, settings["twilio"])
+
+        class Settling:
+            """Settles the other case with what was found, before the engine has it."""
+
+            def __init__(self, connection):
+                self.connection = connection
+
+            def run(self, action, inputs, **options):
+                output = self.connection.run(action, inputs, **options)
+                settled.settle(output)
+                return output
+
+            def close(self):
+                self.connection.close()
+
+        engine._connections["twilio"] = Settling(engine._connections["twilio"])
+        engine.run([looking])
+        assert ("sms" in settled.data, looking.status) == (True, "interrupted")
+
+
 def test_equal_message_that_another_task_has_does_not_make_the_look_up_ambiguous(
     twilio_folder, settings, bpmn, sandbox, opened
 ):
