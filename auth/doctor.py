@@ -41,7 +41,7 @@ class _Reply(NamedTuple):
 
 
 def check(inquiry: Inquiry, texts: Mapping[str, Any]) -> list[Finding]:
-    """Return what holds, fails or can't be told, in the order of the document's steps.
+    """Return what holds, fails or is not known, in the order of the document's steps.
 
     Raise ConnectorError where Twilio can't be asked at all.
     """
@@ -118,7 +118,7 @@ class _Doctor:
         sender = self._sender_finding(kind, countries)
         yield sender
         if sender.verdict == "fails":
-            yield self._untold("registration", "sender")
+            yield self._not_known("registration", "sender")
         else:
             yield self._registration_finding(countries)
         yield from self._recipient_findings(kind, countries)
@@ -155,7 +155,7 @@ class _Doctor:
     def _account_finding(self, credentials: _Reply, account: _Reply) -> Finding:
         status = account.value.get("status") if isinstance(account.value, dict) else None
         if account.why is None and not isinstance(status, str):
-            return self._untold("account", "unanswered")
+            return self._not_known("account", "unanswered")
         if status == "active":
             owner = account.value.get("owner_account_sid")
             sub = owner not in (None, self._inquiry.settings["accountId"])
@@ -167,7 +167,7 @@ class _Doctor:
             return self._finding("account", "other", status=_word(status))
         if "suspended" in (credentials.why, account.why):
             return self._finding("account", "suspended_or_closed")
-        return self._untold("account", account.why)
+        return self._not_known("account", account.why)
 
     def _credentials_finding(self, credentials: _Reply, account: _Reply) -> Finding:
         is_key = "apiKeySid" in self._inquiry.settings
@@ -193,7 +193,7 @@ class _Doctor:
 
     def _trial_finding(self, account: _Reply, kind: str | None) -> Finding:
         if account.why is not None:
-            return self._untold("trial", account.why)
+            return self._not_known("trial", account.why)
         return self._finding("trial", {"Trial": "trial", "Full": "full"}.get(kind or "", "other"))
 
     def _balance_finding(self) -> Finding:
@@ -201,10 +201,10 @@ class _Doctor:
         if balance.why == "missing" and self._blocked is None:
             return self._finding("balance", "owner")
         if balance.why is not None:
-            return self._untold("balance", balance.why)
+            return self._not_known("balance", balance.why)
         amount = balance.value.get("balance") if isinstance(balance.value, dict) else None
         if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
-            return self._untold("balance", "unanswered")
+            return self._not_known("balance", "unanswered")
         return self._finding("balance", "positive" if float(amount) > 0 else "empty")
 
     # The sender
@@ -232,7 +232,7 @@ class _Doctor:
     def _number_finding(self, sender: str) -> Finding:
         owned = self._reply(self._sender_questions["owned"])
         if owned.why is not None:
-            return self._untold("number", owned.why)
+            return self._not_known("number", owned.why)
         try:
             numbers = [
                 number
@@ -244,7 +244,7 @@ class _Doctor:
                 for name in ("sms", "voice", "mms")
             }
         except (KeyError, TypeError):
-            return self._untold("number", "unanswered")
+            return self._not_known("number", "unanswered")
         if not numbers:
             return self._finding("number", "not_owned")
         words = [self._word(name) for name, can in able.items() if can] or [self._word("none")]
@@ -265,7 +265,7 @@ class _Doctor:
         }
         why = next((reply.why for reply in (service, *replies.values()) if reply.why), None)
         if why is not None:
-            return self._untold("number", why)
+            return self._not_known("number", why)
         try:
             counts = {
                 "numbers": sum(_can_send_sms(n) for n in replies["numbers"].value["phone_numbers"]),
@@ -273,7 +273,7 @@ class _Doctor:
                 "names": len(replies["names"].value["alpha_senders"]),
             }
         except (KeyError, TypeError):
-            return self._untold("number", "unanswered")
+            return self._not_known("number", "unanswered")
         senders = [f"{self._word(name)}: {count}" for name, count in counts.items() if count]
         if not senders:
             return self._finding("number", "service_empty")
@@ -300,11 +300,11 @@ class _Doctor:
             return self._finding("registration", "not_needed_recipients", countries="US, CA")
         owned = self._reply(self._sender_questions["owned"])
         if owned.why is not None:
-            return self._untold("registration", owned.why)
+            return self._not_known("registration", owned.why)
         try:
             sids = [number["sid"] for number in owned.value["incoming_phone_numbers"]]
         except (KeyError, TypeError):
-            return self._untold("registration", "unanswered")
+            return self._not_known("registration", "unanswered")
         statuses: set[Any] = set()
         asked = [
             self._inquiry.ask(
@@ -317,11 +317,11 @@ class _Doctor:
         for question in asked:
             reply = self._reply(question)
             if reply.why is not None:
-                return self._untold("registration", reply.why)
+                return self._not_known("registration", reply.why)
             try:
                 statuses |= {entry["status"] for entry in reply.value["verifications"]}
             except (KeyError, TypeError):
-                return self._untold("registration", "unanswered")
+                return self._not_known("registration", "unanswered")
         if "TWILIO_APPROVED" in statuses:
             return self._finding("registration", "toll_free")
         if need == "maybe":
@@ -339,7 +339,7 @@ class _Doctor:
         if answer in ("many_services", "not_needed_sender"):
             return self._finding("registration", str(answer))
         if isinstance(answer, str):
-            return self._untold("registration", answer)
+            return self._not_known("registration", answer)
         if "VERIFIED" in answer:
             return self._finding("registration", "campaign")
         if need == "maybe":
@@ -399,7 +399,7 @@ class _Doctor:
     # Recipients
 
     def _countries(self) -> list[str | None]:
-        """Return each recipient's country, None where it can't be told."""
+        """Return each recipient's country, None where it is not known."""
         return [
             None if lookup is None else self._country_of(self._reply(lookup))
             for _, lookup, _ in self._recipients
@@ -436,10 +436,10 @@ class _Doctor:
 
     def _form_finding(self, lookup: _Reply, index: int) -> Finding:
         if lookup.why is not None:
-            return self._untold("recipient", lookup.why, index=index)
+            return self._not_known("recipient", lookup.why, index=index)
         value = lookup.value
         if not isinstance(value, dict) or not isinstance(value.get("valid"), bool):
-            return self._untold("recipient", "unanswered", index=index)
+            return self._not_known("recipient", "unanswered", index=index)
         if value["valid"]:
             country = _word(value.get("country_code"))
             return self._finding("recipient", "valid", index=index, country=country)
@@ -452,13 +452,13 @@ class _Doctor:
         self, lookup: _Reply, permissions: Mapping[str, tuple[Question, Question]], index: int
     ) -> Finding:
         if lookup.why is not None:
-            return self._untold("country", lookup.why, index=index)
+            return self._not_known("country", lookup.why, index=index)
         country = self._country_of(lookup)
         if country is None:
             return self._finding("country", "no_country", index=index)
         sms, calls = (self._reply(question) for question in permissions[country])
         if sms.why is not None:
-            return self._untold("country", sms.why, index=index)
+            return self._not_known("country", sms.why, index=index)
         try:
             entries = [
                 entry["enabled"]
@@ -466,9 +466,9 @@ class _Doctor:
                 if entry["country_code"] == country and entry["type"] == "country"
             ]
         except (KeyError, TypeError):
-            return self._untold("country", "unanswered", index=index)
+            return self._not_known("country", "unanswered", index=index)
         if len(entries) != 1 or not isinstance(entries[0], bool):
-            return self._untold("country", "unanswered", index=index)
+            return self._not_known("country", "unanswered", index=index)
         outcome = "enabled" if entries[0] else "disabled"
         able = calls.value.get("low_risk_numbers_enabled") if isinstance(calls.value, dict) else 0
         if outcome == "enabled" and isinstance(able, bool):
@@ -481,13 +481,13 @@ class _Doctor:
         if kind == "Full":
             return self._finding("verified", "full", index=index)
         if caller.why is not None:
-            return self._untold("verified", caller.why, index=index)
+            return self._not_known("verified", caller.why, index=index)
         try:
             verified = any(
                 entry["phone_number"] == recipient for entry in caller.value["outgoing_caller_ids"]
             )
         except (KeyError, TypeError):
-            return self._untold("verified", "unanswered", index=index)
+            return self._not_known("verified", "unanswered", index=index)
         outcome = "verified" if verified else "unverified"
         maybe = "" if kind == "Trial" else "_maybe"
         return self._finding("verified", outcome + maybe, index=index)
@@ -515,8 +515,8 @@ class _Doctor:
         is_code = isinstance(country, str) and re.fullmatch("[A-Z]{2}", country)
         return country if is_code else None
 
-    def _untold(self, check: str, why: str | None, index: int | None = None) -> Finding:
-        """Make the finding for what can't be told, with the reason."""
+    def _not_known(self, check: str, why: str | None, index: int | None = None) -> Finding:
+        """Make the finding for what is not known, with the reason."""
         reason = self._blocked or {"refused": "not_allowed", "forbidden": "not_allowed"}.get(
             why or "", why or "unanswered"
         )

@@ -16,7 +16,7 @@ log = logging.getLogger("connector_engines")
 def check(
     connectors: Mapping[str, Connector], settings: Mapping[str, Mapping[str, Any]]
 ) -> threading.Thread:
-    """Check each connector's environment, and log what fails or can't be told.
+    """Check each connector's environment, and log what fails or is not known.
 
     It runs in a thread that nothing waits for, so the server starts even if the service can't be
     reached yet. The log gets no secret, number or balance.

@@ -13,9 +13,9 @@ _VERDICTS = {
 }
 _SUMMARIES = {
     "en": {
-        HOLDS: "All of it holds.",
-        FAILS: "Failing: {fails} of {all}. Can't be told: {unknown}.",
-        UNKNOWN: "Nothing fails. Can't be told: {unknown} of {all}.",
+        HOLDS: "Everything is right.",
+        FAILS: "Failing: {fails} of {all}. Not known: {unknown}.",
+        UNKNOWN: "Nothing fails. Not known: {unknown} of {all}.",
     },
     "es": {
         HOLDS: "Todo está bien.",

@@ -425,8 +425,9 @@ def ledger(
 ) -> None:
     """List the keys of a ledger whose outcome is not known, and resolve one.
 
-    A key is resolved by itself when its call is run again with it. What somebody found out
-    otherwise is told by --settle, for which what it names is read (--config), or by --release.
+    A key is resolved by itself when its call is run again with it. If you found out in another
+    way what the call made, use --settle: it reads that from the service, so it needs --config. If
+    the call made nothing, use --release.
     """
     from .ledger import Ledger
 
@@ -477,7 +478,7 @@ def check(
 ) -> None:
     """Check the set-up of an environment, step by step; nothing is sent or changed.
 
-    Exit status: 0 nothing fails (the last line says what can't be told), 3 something fails.
+    Exit status: 0 nothing fails (the last line says what is not known), 3 something fails.
     """
     with _connect(choice.load_one(), config, environment) as connection:
         findings = connection.check(recipients, language)

@@ -164,7 +164,7 @@ WORLDS = {
         {"number": "elsewhere", "registration": "not_needed_sender"},
         settings={"from": GB}, numbers={GB: {}},
     ),
-    "a number whose country can't be told": World(
+    "a number whose country is not known": World(
         {"number": "somewhere", "registration": "campaign"},
         faults=[unready("/%2B15005550006", value={"code": 20500}, status=400)],
     ),
@@ -368,7 +368,7 @@ WORLDS = {
     "a country without calls": World(
         {"country.1": "enabled_without_calls"}, to=(CO,), voice_countries=("US",)
     ),
-    "a country whose calls can't be told": World(
+    "a country for which it is not known whether calls are enabled": World(
         {"country.1": "enabled"}, to=(CO,),
         faults=[unready("/Countries/CO", value={"code": 20404}, status=404)],
     ),
@@ -685,7 +685,7 @@ def test_an_address_where_nobody_is_is_an_error(twilio_folder, sandbox):
         connection.check()
 
 
-def test_what_is_not_answered_in_time_can_not_be_told(examine, monkeypatch):
+def test_what_is_not_answered_in_time_is_not_known(examine, monkeypatch):
     import connector_runtime.checking
 
     monkeypatch.setattr(connector_runtime.checking, "SECONDS", 1.0)

@@ -422,7 +422,7 @@ def test_host_tells_what_a_connector_may_not_do(bizc, tmp_path, node):
     assert "a connector ended its process (exit status 3)" in said
 
 
-# Two sends that can't be told apart.
+# Two identical sends.
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_install_word_for_word_in_an_empty_home(checkout, tmp_path, free_port):
     home.mkdir()
     printed = shell("\n".join(script), checkout, home)
     assert "twilio  1.0.0  send_sms" in printed
-    assert "All of it holds." in printed
+    assert "Everything is right." in printed
     assert '"body": "Your appointment is tomorrow at 10:00."' in printed
 
 
@@ -121,7 +121,7 @@ def test_configuring_has_a_file_that_works(tmp_path, sandbox):
         if title:
             follow(tmp_path, title, text.replace("http://127.0.0.1:8010", sandbox.url))
     printed = shell(blocks("configuring.md", "```sh")[0][2], tmp_path, tmp_path, BIN)
-    assert "All of it holds." in printed
+    assert "Everything is right." in printed
 
 
 def test_building_signing_and_comparing_word_for_word(checkout):

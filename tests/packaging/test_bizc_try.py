@@ -53,7 +53,7 @@ def test_standard_key_passes_the_check(attempt, sandbox, tmp_path):
     (tmp_path / "connector.yaml").write_text(json.dumps(document), "utf-8")
     output = json.loads(attempt("--try", "authenticator").stdout)["response"]["outputs"]["output"]
     assert output["credentials"] == "Twilio accepts them."
-    assert output["account"] == "Can't be told: this API key may not read the account."
+    assert output["account"] == "Not known: this API key may not read the account."
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_check_names_the_account_and_the_sender(connector):
     assert "ok    4  Credentials: Live credentials: Twilio accepts" in done.stdout
     assert "ok    5  Sender: A number of this account, from the US." in done.stdout
     assert "ok    6  Recipient 1: A valid number (US)." in done.stdout
-    assert done.stdout.endswith("\n\nAll of it holds.\n")
+    assert done.stdout.endswith("\n\nEverything is right.\n")
 
 
 def test_check_fails_with_wrong_credentials(connector):
@@ -247,12 +247,12 @@ def test_check_fails_with_wrong_credentials(connector):
     assert done.stdout.splitlines()[-1].startswith("Failing: 1 of 8. ")
 
 
-def test_check_passes_with_a_note_where_something_can_only_not_be_told(connector, sandbox):
+def test_check_passes_with_a_note_where_something_is_only_not_known(connector, sandbox):
     sandbox.set_up(owner="AC" + 32 * "9", balance=None)
     done = connector("check")
     assert done.returncode == 0
-    assert "?     -  Balance: Can't be told: a subaccount uses its owner's balance." in done.stdout
-    assert done.stdout.endswith("\n\nNothing fails. Can't be told: 1 of 8.\n")
+    assert "?     -  Balance: Not known: a subaccount uses its owner's balance." in done.stdout
+    assert done.stdout.endswith("\n\nNothing fails. Not known: 1 of 8.\n")
 
 
 def test_check_gives_data_for_programs(connector, sandbox):

@@ -45,7 +45,7 @@ async function counted(counter, key, work) {
 // Make a write: `write()` resolves to the service's record of it. Where its outcome is unknown,
 // look it up for up to `seconds`: `find(since, endsAt)` resolves to {matches, candidates}, records
 // that are what became of a call since a moment, newest first, and the identifiers of all that may
-// be. `key` is the same for calls that can't be told apart, `identify` gives a record's identifier.
+// be. `key` is the same for identical calls, `identify` gives a record's identifier.
 exports.resolved = async (key, write, find, identify, seconds, log) => {
   const since = Date.now();
   try {

@@ -25,7 +25,7 @@ async function account(call) {
     found = await call.get(`/2010-04-01/Accounts/${call.settings.accountId}.json`);
   } catch (error) {
     if (call.settings.apiKeySid && error instanceof errors.Fault && KEPT.includes(error.code)) {
-      return "Can't be told: this API key may not read the account.";
+      return "Not known: this API key may not read the account.";
     }
     throw error;
   }
