@@ -32,6 +32,7 @@ build: $(VENV)/ready
 
 docs: $(VENV)/ready
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/codes.py
 	$(BIN)/mkdocs build --strict
 
 install-hooks: $(VENV)/ready
