@@ -63,7 +63,7 @@ def find(inputs: dict[str, Any], call: Call, since: datetime) -> Found:
         if following is None or is_past:
             return Found(matches, candidates)
         uri = next_page(call, following, path, followed)
-    raise call.unreadable(f"goes on after {_MOST_PAGES} pages")
+    raise call.unreadable(f"has more than {_MOST_PAGES} pages")
 
 
 def _is_candidate(inputs: dict[str, Any], message: dict[str, Any]) -> bool:

@@ -1,9 +1,9 @@
-"""Measure the BPMN engine: whether a case costs what changed, and no more; in one run.
+"""Measure whether the time of a step in the BPMN engine depends only on what changed in the case.
 
     python benchmarks/engine.py [--quick] [--json FILE] [--only NAME]
 
-Only ratios are judged. The service is a stand-in that costs next to nothing. The bytes are those
-that SQLite writes to its log, which nobody empties meanwhile.
+Only ratios within one run are judged. The service is a stand-in that takes almost no time. The
+bytes are those that SQLite writes to its log, which is not emptied during the measurement.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ TWILIO = load(ROOT)
 
 
 class Bench:
-    """A folder for stores and drawings, and the stand-in's address."""
+    """A folder for stores and drawings, and the address of the stand-in for Twilio."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ def written(engine: Engine) -> int:
 
 
 def polling(report: Report, quick: bool) -> None:
-    """One case that waits, looks and decides, 2,000 times over."""
+    """One case that waits, makes a look-up and decides, 2,000 times."""
     rounds, window = (40, 10) if quick else (2000, 100)
     times, sizes = [], []
 
@@ -115,7 +115,7 @@ def polling(report: Report, quick: bool) -> None:
 
 
 def loops(report: Report, quick: bool) -> None:
-    """A send for each item of a list, of few and of many."""
+    """A send for each item of a list, with few and with many items."""
     few, many = (10, 40) if quick else (50, 1000)
     for kind, sequential, most_time, most_bytes in (
         ("parallel", "false", 2, 1.5),
@@ -204,7 +204,7 @@ print(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 102
 
 
 def monthly_report(report: Report, quick: bool) -> None:
-    """The example over 100,000 messages, which its script drops."""
+    """The example report of 100,000 messages. Its script removes them from the data."""
     messages = 2000 if quick else 100_000
     with server() as url, tempfile.TemporaryDirectory() as folder:
         timings: dict[str, list[list[float]]] = {"connector": [], "engine": []}
@@ -246,7 +246,7 @@ print(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 102
 
 
 def waiting(report: Report, quick: bool) -> None:
-    """Open a store of many waiting cases, and take the first."""
+    """Open a store with many waiting cases, and read the first one."""
     few, many = (50, 500) if quick else (1000, 100_000)
     with bench() as place:
         path = place.drawing(service(), pause("wait", '"P30D"'), flows("start>send>wait>end"))
@@ -277,7 +277,7 @@ def waiting(report: Report, quick: bool) -> None:
 
 
 class Enough(BaseException):
-    """Ends a run as Ctrl-C does."""
+    """Ends a run in the same way as Ctrl-C."""
 
 
 def wait_for(engine: Engine, case: Any) -> None:
@@ -334,11 +334,11 @@ class Timed:
 
 
 def one_task(report: Report, quick: bool) -> None:
-    """One service task beside the connector's own time, bare SpiffWorkflow and bare SQLite.
+    """Compare one service task with the connector alone, with SpiffWorkflow and with SQLite.
 
-    The contenders take turns call by call, and the call is timed where the engine makes it. What
-    other processes do on the machine can only add to a time, and adds more to what waits for a
-    thread or a disk; so each is judged by its lower quartile.
+    The contenders take turns after each call, and the time of a call is measured where the engine
+    makes it. Other processes on the machine can only make a time longer, most of all if it includes
+    waiting for a thread or a disk. So each contender is judged by its lower quartile.
     """
     rounds = 8 if quick else 600
     parser = SpiffBpmnParser()
@@ -356,13 +356,15 @@ def one_task(report: Report, quick: bool) -> None:
             case = disk.start(path)
             before = written(disk)
             case.run()
-            size = (written(disk) - before) // 2  # it is kept when its call begins and when it ends
+            # The case is committed twice: when its call begins and when it ends
+            size = (written(disk) - before) // 2
             database = sqlite3.connect(place.folder / "bare.sqlite", isolation_level=None)
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA wal_autocheckpoint = 0")
             database.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)")
-            text = "x" * max(size - 8240, 1)  # two frames are written in any case
+            # SQLite writes at least two frames, so only the rest is text
+            text = "x" * max(size - 8240, 1)
 
             def commit() -> None:
                 database.execute("BEGIN IMMEDIATE")
@@ -385,7 +387,7 @@ def one_task(report: Report, quick: bool) -> None:
                 started = time.perf_counter()
                 finish("engine", memory.start(process), started)
 
-            # They are started before: the task itself is two commits, its beginning and its end.
+            # Start the cases before the measurement: only the two commits of the task are measured.
             cases = [disk.start(path) for _ in range(rounds + 1)]
 
             def stored() -> None:

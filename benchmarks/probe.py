@@ -1,4 +1,4 @@
-"""What is measured in a process of its own: peak memory in kB, and what a list weighs.
+"""Measurements that need a new process: peak memory in kB, and the memory of a list.
 
 probe.py stream URL ACCOUNT          our stream, each message dropped
 probe.py run URL ACCOUNT             our whole list
@@ -28,7 +28,8 @@ def peak_kilobytes() -> int:
 
 def command_line(settings: dict[str, str]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-        json.dump({"environments": {"test": settings}}, config)  # JSON is YAML
+        # A JSON file is also a YAML file
+        json.dump({"environments": {"test": settings}}, config)
         config.flush()
         command = [sys.executable, "-m", "connector_runtime", "run", "get_all_sms"]
         command += ["--format", "jsonl", "--config", config.name]

@@ -1,9 +1,10 @@
-"""Measure the connector beside a bare loop and the official library, in one run.
+"""Compare the connector with a bare loop and with the official library, in one run.
 
     python benchmarks/run.py [--quick] [--json FILE]
 
 Only ratios are judged: the contenders of a row take turns, so that a noisy machine slows all of
-them. Exit status 1 when a target is missed, but for --quick, which only keeps this file alive.
+them. The exit status is 1 if a target is missed. --quick judges no target: it only shows that this
+file still works.
 """
 
 from __future__ import annotations
@@ -81,14 +82,15 @@ def official(url: str, messages: int = 0) -> Client:
 
 
 def alternate(contenders: Contenders, rounds: int, calls: int = 1) -> dict[str, list[float]]:
-    """Time each contender in turn, `rounds` times `calls` calls; seconds a call.
+    """Measure the contenders in turn: `rounds` times `calls` calls. Return the seconds of a call.
 
-    Each round has an order of its own, the same in each run: what a contender follows matters
-    where one call is a round, as one that waited for a disk leaves a cold processor behind.
+    Each round has another order, which is the same in each run. The order matters if a round has
+    only one call: after a contender that waited for a disk, the processor is slower at first.
     """
     chance = random.Random(rounds)
     for contender in contenders.values():
-        contender()  # what is done once only, such as connecting, is not measured
+        # The first call is not measured, because it connects
+        contender()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for _ in range(rounds):
@@ -119,7 +121,7 @@ class Report:
         )
 
     def finish(self, quick: bool, path: Path | None) -> None:
-        """Show the results, write them to `path`, and exit with 1 where a target is missed."""
+        """Show the results, write them to `path`, and exit with 1 if a target is missed."""
         self._show()
         if path:
             path.write_text(json.dumps(self.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -140,7 +142,7 @@ class Report:
 
 
 def command(*measurements: Callable[[Report, bool], None]) -> click.Command:
-    """Return the command line of a file of measurements."""
+    """Return the arguments of a benchmark's command line."""
 
     @click.command()
     @click.option("--quick", is_flag=True, help="Small numbers, no verdict on times.")
@@ -157,7 +159,7 @@ def command(*measurements: Callable[[Report, bool], None]) -> click.Command:
 
 
 def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
-    """Compare two contenders turn by turn: neighbours in time share the machine's mood."""
+    """Compare two contenders round by round: within a round, the machine has the same speed."""
     pairs = zip(times[above], times[below], strict=True)
     return statistics.median(first / second for first, second in pairs)
 
@@ -201,7 +203,7 @@ def send(report: Report, quick: bool) -> None:
 
 
 def send_with_key(report: Report, quick: bool) -> None:
-    """Compare what a key adds to a send with what one commit of the same durability takes."""
+    """Compare a send with a key to a send plus one commit of the same durability."""
     numbers = itertools.count()
     with tempfile.TemporaryDirectory() as folder, server() as url:
         twilio = load(ROOT)
@@ -250,7 +252,7 @@ def stream(report: Report, quick: bool) -> None:
                 path = session.get(url + path, timeout=10).json()["next_page_uri"]
 
         def floor() -> None:
-            """Read the pages with http.client, and check nothing."""
+            """Read the pages with http.client, without any check."""
             parts = urlsplit(url)
             server_connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
             token = base64.b64encode(f"{account(count)}:made-up".encode()).decode()
@@ -296,7 +298,8 @@ def probe(what: str, url: str, count: int) -> dict[str, int]:
 
 def command_line(url: str, *arguments: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-        json.dump({"environments": {"test": settings(url)}}, config)  # JSON is YAML
+        # A JSON file is also a YAML file
+        json.dump({"environments": {"test": settings(url)}}, config)
         config.flush()
         command = ["-m", "connector_runtime", *arguments, "--config", config.name]
         python(*command)
@@ -314,10 +317,9 @@ def python(*arguments: str) -> None:
 
 @functools.cache
 def as_installed() -> dict[str, str]:
-    """Return the environment of a process that keeps what it compiles, as an installation does.
+    """Return the environment of a process that caches compiled files, as an installation does.
 
-    Nor is a bundle of certificates named, which only one of the contenders would read: no row here
-    uses TLS.
+    It names no file of certificates, because only one contender would read it and none uses TLS.
     """
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
@@ -387,7 +389,7 @@ def whole_processes(report: Report, quick: bool) -> None:
 
 
 def packages(report: Report, quick: bool) -> None:
-    # Built afresh, in a process of its own, or an old package would be measured.
+    # Build the package now, in another process; otherwise an old package would be measured.
     subprocess.run([sys.executable, "build.py"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     package = max((ROOT / "dist").glob("twilio-*.zip"), key=os.path.getmtime)
     rounds = 1 if quick else 9

@@ -1,7 +1,8 @@
-"""A stand-in for Twilio that costs next to nothing: canned answers from one process of its own.
+"""A stand-in for Twilio that takes almost no time: prepared answers, from its own process.
 
-The last digits of the account say how many messages it has: AC00…0100000 has 100,000. The command
-line takes the latency of every answer, in seconds; the port is printed on the first line.
+The last digits of the account are its number of messages: AC00…0100000 has 100,000. The argument
+of the command line is the latency of every answer, in seconds. The first line of output is the
+port.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 
 def message(account: str, number: int) -> dict[str, object]:
-    """Return one message as Twilio gives it: 20 fields."""
+    """Return one message as Twilio returns it, with 20 fields."""
     sid = f"SM{number:032x}"
     path = f"/2010-04-01/Accounts/{account}/Messages/{sid}"
     return {
@@ -54,21 +55,21 @@ def _answer(status: bytes, body: bytes) -> bytes:
 
 
 class Answers:
-    """Answers made once and for all; only a page's next address is put together each time."""
+    """Answers that are prepared once. Only a page's next address is new each time."""
 
     def __init__(self) -> None:
         account = f"AC{0:032d}"
         self._created = _answer(b"201 Created", json.dumps(message(account, 0)).encode())
         self._sid = f"SM{0:032x}".encode()
         self._count = 0
-        # Three lists, so that neighbouring pages never share a message.
+        # Three different lists, so that two neighbouring pages have no message in common.
         self._lists = [
             json.dumps([message(account, which * PAGE + n) for n in range(PAGE)]).encode()
             for which in range(3)
         ]
 
     def created(self) -> bytes:
-        """Return the answer to a send; each message has an SID of its own."""
+        """Return the answer to a send. Each message has another SID."""
         self._count += 1
         return self._created.replace(self._sid, b"SM%032x" % self._count)
 

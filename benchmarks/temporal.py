@@ -1,4 +1,4 @@
-"""Measure cases on a Temporal cluster beside a hand-written workflow with the same calls; one run.
+"""Compare cases on a Temporal cluster with a hand-written workflow that makes the same calls.
 
     python benchmarks/temporal.py [--quick] [--json FILE]
 
@@ -38,7 +38,7 @@ HAND, BPMN = "by hand", "bpmn"
 
 @workflow.defn(sandboxed=False)
 class ByHand:
-    """What somebody would write for the same process: send, wait, look."""
+    """The same process, written by hand: send, wait, look up."""
 
     @workflow.run
     async def run(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def serve_by_hand(address: str, config: dict[str, Any]) -> None:
 
 
 async def many(count: int, start: Any) -> float:
-    """Run so many cases at once; return cases a second."""
+    """Run so many cases at once. Return how many were finished in a second."""
     started = time.perf_counter()
     handles = await asyncio.gather(*(start(number) for number in range(count)))
     await asyncio.gather(*(handle.result() for handle in handles))
@@ -100,7 +100,8 @@ async def compare(report: Report, address: str, quick: bool, folder: Path) -> No
 
         for name, start in ((HAND, by_hand), (BPMN, bpmn)):
             rate = await many(count, start)
-            if turn >= 0:  # the first turn warms both up
+            if turn >= 0:
+                # The first turn is not measured, because connections and caches are new
                 rates[name].append(rate)
     what = "notify_customer on a cluster, against a workflow by hand"
     pairs = zip(rates[BPMN], rates[HAND], strict=True)

@@ -281,7 +281,7 @@ def _words(path: Path, keyword: str, subschema: dict[str, Any], value: Any) -> s
         near = difflib.get_close_matches(str(path[-1]), subschema.get("properties", {}), 1)
         return f"{name} is not known" + (f" (did you mean '{near[0]}'?)" if near else "")
     if keyword == "surrogate":
-        return f"{name} holds half a character (a lone surrogate), which no text can carry"
+        return f"{name} contains half a character (a lone surrogate), which is not valid in text"
     if keyword == "finite":
         return f"{name} must be a finite number"
     if keyword == "depth":

@@ -1,9 +1,10 @@
 """Write notify_customer_arena.bpmn from notify_customer.bpmn: the same process for Spiff Arena.
 
-Arena's result is the whole response, so a field is under ['body']. Its error has no field of ours
-but those in the text `command_response_body`, and `status_code`: 409 for what may have been sent.
-Where two boundary events match an error, one by its code and one that catches all, Arena follows
-both: so there is only the second here, and a gateway that asks for the code.
+In Arena, a result is the whole response, so its fields are under ['body']. An error has only the
+text `command_response_body`, which contains the connector's error, and `status_code`: 409 if the
+message may have been sent. If two boundary events match an error, one by its code and one for all
+errors, Arena follows both. So this drawing has only the second one, and a gateway after it that
+checks the code.
 """
 
 import sys
@@ -83,7 +84,7 @@ sms_error['error_code'] == 'REFUSED'</bpmn:conditionExpression>
 
 
 def for_arena(drawing: str) -> str:
-    """Return a drawing as Arena wants it. Raise ValueError where there is nothing to change."""
+    """Return a drawing changed for Arena. Raise ValueError if it does not have a text to change."""
     for ours, arenas in CHANGES.items():
         if ours not in drawing:
             raise ValueError(f"the drawing does not have {ours}")

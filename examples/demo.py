@@ -1,6 +1,6 @@
-"""From an account just opened to the first SMS; then the three actions and two BPMN processes.
+"""Show the way from a new account to the first SMS, then the three actions and two BPMN processes.
 
-Everything goes through the command lines, against the sandbox.
+Everything uses the command lines and the sandbox.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def main() -> None:
 
 @contextlib.contextmanager
 def using(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """Run a sandbox, with a copy of the example's settings that leads to it."""
+    """Run a sandbox, with a copy of the example's settings that has its address."""
     with sandbox, tempfile.TemporaryDirectory() as folder:
-        # The example's settings are the sandbox's own; its port is one that is free.
+        # The example's settings fit the sandbox; only its port is another one each time.
         text = (ROOT / "examples" / "connector.yaml").read_text("utf-8")
         config = Path(folder, "connector.yaml")
         config.write_text(text.replace("http://127.0.0.1:8010", sandbox.url), "utf-8")
@@ -49,17 +49,19 @@ def using(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 
 def set_up(sandbox: Sandbox) -> None:
-    """Find out what a new trial account lacks, do it step by step, and send the first SMS."""
+    """Check what is missing in a new trial account, set it up, and send the first SMS."""
     heading("A trial account was just opened. Can it send to Colombia?")
     connector("check", "--to", RECIPIENT)
     for step, what in STEPS.items():
         heading(f"Step {step}, in Twilio's console: {what}. Then:")
-        sandbox.do_step(step)  # what a person would do there
+        # A person would do this step in the console
+        sandbox.do_step(step)
         connector("check", "--to", RECIPIENT)
     heading("The first SMS")
     body = "Your appointment is tomorrow at 10:00."
     connector("run", "send_sms", "--set", f"to={RECIPIENT}", "--set", f"body={body}")
-    sandbox.advance(60)  # the sandbox's clock, so that nobody has to wait
+    # Move the sandbox's clock forward instead of waiting
+    sandbox.advance(60)
     sid = sandbox.messages[0]["sid"]
     connector("run", "get_sms_information", "--set", f"sid={sid}", "--format", "table")
 
@@ -110,9 +112,10 @@ def engine(*arguments: str) -> None:
 
 
 def command(name: str, module: str, *arguments: str, quiet: bool = False) -> None:
-    """Run a command line as a user would, and show the command and what it printed."""
+    """Run a command line as a user does, and show the command and its output."""
     configured = ["--config", os.environ["DEMO_CONFIG"], "--environment", "development"]
-    if arguments[0] == "explain":  # a code means the same in every environment
+    if arguments[0] == "explain":
+        # This command has no option for an environment: a code means the same in all of them
         configured = []
     if not quiet:
         print(f"$ {name} {shlex.join(arguments)}", flush=True)

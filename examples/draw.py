@@ -1,7 +1,7 @@
-"""Draw the BPMN examples as SVG, from the files themselves, as a modeler shows them.
+"""Draw the BPMN examples as SVG, from their files, as a modeler shows them.
 
-`make diagrams` installs bpmn-js and runs this; it needs npm and Chromium. A file that the modeler
-would complain about is an error.
+`make diagrams` installs bpmn-js and runs this. It needs npm and Chromium. A warning of the modeler
+about a file is an error.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ CHROMIUM += ["--disable-background-networking", "--disable-component-update", "-
 
 
 def stamp(source: bytes) -> str:
-    """Return the comment that ties a drawing to the file it was made of."""
+    """Return the comment that shows from which file (by its hash) a drawing was made."""
     return f"<!-- drawn from SHA-256 {hashlib.sha256(source).hexdigest()} -->"
 
 
 def draw(path: Path, viewer: str, chromium: str) -> str:
-    """Return a BPMN file's diagram as SVG, as bpmn-js draws it in a browser."""
+    """Return the diagram of a BPMN file as SVG text, drawn by bpmn-js in a browser."""
     source = path.read_bytes()
     xml = repr(source.decode("utf-8")).replace("</", "<\\/")
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def main() -> None:
     viewer = (modules / "bpmn-viewer.production.min.js").read_text("utf-8")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        sys.exit("Chromium is not installed here; the diagrams are drawn in it.")
+        sys.exit("Chromium is not installed, and it is needed for the diagrams: install it.")
     for path in sorted(EXAMPLES.glob("*.bpmn")):
         path.with_suffix(".svg").write_text(draw(path, viewer, chromium), "utf-8")
         print(path.with_suffix(".svg").name)

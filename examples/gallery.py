@@ -1,10 +1,10 @@
-"""Make the pictures of the listing's gallery, each of the real thing.
+"""Make the pictures of the listing's gallery, from real drawings and real output.
 
-`make gallery` runs this; it needs Chromium and Node.js. The pictures are in marketplace/gallery/.
+`make gallery` runs this. It needs Chromium and Node.js. The pictures are in marketplace/gallery/.
 
-1-process.png   the drawn example process, as a modeler shows it
-2-doctor.png    what `connector check` answers for a trial account that is not set up yet
-3-outputs.png   what an action of the .bizc answers, and the entity that it is mapped to
+1-process.png   the drawing of the example process, as a modeler shows it
+2-doctor.png    the output of `connector check` for a trial account that is not set up yet
+3-outputs.png   the output of an action of the .bizc, and the entity that it is mapped to
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ th { background: #e8ecf5; }
 
 
 def picture(name: str, title: str, body: str, height: int, chromium: str) -> None:
-    """Write one picture: a page of this title and body, as Chromium shows it."""
+    """Write one picture: a page with this title and body, as Chromium shows it."""
     page = f"<!DOCTYPE html><meta charset=utf-8><style>{STYLE}</style><h1>{title}</h1>{body}"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "page.html"
@@ -70,7 +70,7 @@ def process() -> str:
 
 
 def doctor() -> str:
-    """What the check says for a new trial account, and for somebody whose number is unverified."""
+    """The output of the check for a new trial account and a recipient that is not verified."""
     with Sandbox(scenario="new") as sandbox, tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "connector.json"
         config.write_text(json.dumps({"environments": {"development": sandbox.settings}}), "utf-8")
@@ -87,7 +87,7 @@ def doctor() -> str:
 
 
 def outputs() -> str:
-    """What Get SMS information of the .bizc answers, and the attributes that it is mapped to."""
+    """The output of Get SMS information of the .bizc, and the attributes that it is mapped to."""
     with Sandbox(step_seconds=60) as sandbox:
         settings: dict[str, Any] = {**sandbox.settings, "from": "+15005550006"}
         text = "Su cita es mañana a las 10:00."
@@ -115,7 +115,7 @@ def outputs() -> str:
 def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        sys.exit("Chromium is not installed here, and it makes the pictures.")
+        sys.exit("Chromium is not installed, and it is needed for the pictures: install it.")
     picture(
         "1-process.png", "A process that sends an SMS and follows it up", process(), 810, chromium
     )

@@ -1,4 +1,4 @@
-"""A local stand-in for Twilio, for trying the connector and for its tests: messages and the set-up.
+"""A local stand-in for Twilio, to try the connector and to test it.
 
 `python -m twilio_sandbox` starts one; in a test:
 
@@ -6,9 +6,9 @@
         twilio.run("send_sms", {"to": "+14155550123", "body": "Hola"}, sandbox.settings)
         sandbox.advance(2)
 
-It listens on loopback only, keeps everything in memory and sends nothing to anybody. A message
-takes one step every `step_seconds`: queued, sending, sent, delivered; through a Messaging Service
-it is 'accepted' first and its `from` is null until then.
+It listens on loopback only, keeps everything in memory and never sends a real message. Every
+`step_seconds`, the status of a message changes: queued, sending, sent, delivered. With a Messaging
+Service, a message is 'accepted' first, and its `from` is null as long as it is 'accepted'.
 
 `python -m twilio_sandbox --scenarios` lists how the account can be set up: a trial account of
 either kind, a suspended one, keys of each kind, numbers that can't send, and more.
@@ -20,7 +20,7 @@ NXX 555 01XX, for example +14155550100), short codes, alphanumeric senders (not 
 Puerto Rico or Colombia: 21657), `whatsapp:` and a number, and any Messaging Service ('MG' and 32
 hex digits). Any other number is not one of Twilio's: 21659.
 
-Numbers that lead to an error at once, with live and with test credentials alike:
+Numbers that cause an error at once, with live and with test credentials:
 
     From +15005550001  21212  not a valid number
     From +15005550007  21606  on the account, but it cannot send SMS
@@ -36,7 +36,8 @@ Numbers that lead to an error at once, with live and with test credentials alike
     MessagingServiceSid MG, 31 zeros and a 1      21703  no sender can reach the recipient
     MessagingServiceSid MG, 31 zeros and a 2      21701  there is no such service (HTTP 404)
 
-Numbers that are accepted and fail later (the sandbox's own; the last digits are the error code's):
+Numbers that are accepted and fail later (only the sandbox has them; the last digits are those of
+the error code):
 
     To   +15005553001  failed       30001  queue overflow
     To   +15005553002  failed       30002  account suspended
@@ -51,9 +52,9 @@ Numbers that are accepted and fail later (the sandbox's own; the last digits are
     To   +15005553044  failed       30044  too long for a trial account
     To   +15005553450  failed       30450  SMS pumping protection
 
-Test credentials may only create messages, from +15005550006; those are answered and not kept.
+Test credentials may only create messages, from +15005550006. Such messages are not stored.
 
-What a test can do with a sandbox (from another process: by HTTP, JSON in and out):
+What a test can do with a sandbox (or with HTTP and JSON, from another process):
 
     sandbox.settings              settings for the connector; .settings_with("standard"): a key's
     sandbox.messages              what is stored, newest first       GET /_sandbox/messages
@@ -68,20 +69,20 @@ What a test can do with a sandbox (from another process: by HTTP, JSON in and ou
     sandbox.clear_faults()        no more faults                     DELETE /_sandbox/faults
     sandbox.reset()               forget everything                  DELETE /_sandbox
 
-Like Twilio it answers in gzip to whoever takes it, and dates its answers by its own clock, which
-`Sandbox(clock_offset_seconds=-30)` puts behind this machine's. `behave` (or the constructor) sets
-how the account treats messages:
+Like Twilio, it compresses an answer if the client accepts gzip, and its answers have the date of
+its own clock. `Sandbox(clock_offset_seconds=-30)` sets that clock 30 s behind this machine's.
+`behave` (or the constructor) sets how the account treats messages:
 
-    list_lag_seconds=5       a message is in lists 5 s after it was created, by its SID at once
-    order_jitter_seconds=2   lists are only nearly in the order of `date_created`
+    list_lag_seconds=5       lists show a message 5 s after it was created; by its SID, at once
+    order_jitter_seconds=2   lists are not exactly in the order of `date_created`
     trial_prefix=True        texts begin with "Sent from your Twilio trial account - "
-    default_service="MG…"    what `messaging_service_sid` shows where no service was used
+    default_service="MG…"    `messaging_service_sid` of messages that use no service
 
-Faults are in `twilio_sandbox.faults`: 429, 5xx, resets, withheld, dripped, early, raw and wrong
-answers, messages that are listed late (`late`) or that somebody else sends too (`twin`). The last
-two act on a message together with another fault, so that
-`fail("twin"); fail("late", seconds=3); fail("withhold", method="POST")` makes one send that is not
-answered, stored twice, of which one is seen at once and one after 3 s.
+Faults are in `twilio_sandbox.faults`: 429, 5xx, resets, answers that are missing, slow, early or
+wrong, messages that lists show late (`late`) and messages that somebody else sends too (`twin`).
+The last two act together with another fault. For example,
+`fail("twin"); fail("late", seconds=3); fail("withhold", method="POST")` lets one send get no
+answer and stores two messages: lists show one at once and the other after 3 s.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,8 @@ __all__ = ["Sandbox"]
 
 
 def __getattr__(name: str) -> Any:
-    # Not before it is asked for: without the extra [sandbox], `python -m twilio_sandbox` says so.
+    # Import it only when it is used. Then `python -m twilio_sandbox` can print a clear message if
+    # the extra [sandbox] is not installed.
     if name == "Sandbox":
         from .server import Sandbox
 

@@ -99,7 +99,7 @@ def main(
         sys.exit(2)
     for line in _announcement(sandbox, scenario):
         click.echo(line)
-    # A wait without an end could not be interrupted on Windows.
+    # On Windows, Ctrl-C does not interrupt a wait without a timeout.
     while not interrupted.wait(1):
         pass
     sandbox.stop()
@@ -130,7 +130,7 @@ def _announcement(sandbox: Sandbox, scenario: str) -> list[str]:
 
 
 def _config(sandbox: Sandbox) -> str:
-    """Return the scenario's settings as a file that `connector --config` takes."""
+    """Return the scenario's settings as the YAML text of a file for `connector --config`."""
     lines = ["environments:", "  sandbox:"]
     settings = {**sandbox.settings, "voice_url": VOICE_URL}
     lines += [f'    {name}: "{value}"' for name, value in settings.items()]

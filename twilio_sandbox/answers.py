@@ -1,4 +1,4 @@
-"""Requests taken apart, answers to give, and the bodies that Twilio's errors and lists have."""
+"""The parts of a request, answers, and the bodies of Twilio's errors and lists."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MESSAGES = {
 
 @dataclass(frozen=True)
 class Question:
-    """One request, taken apart."""
+    """The parts of one request."""
 
     method: str
     path: str
@@ -64,13 +64,13 @@ class Question:
     authorization: str
 
     def parameter(self, name: str) -> str | None:
-        """Return the last value that the query gives a parameter; blank ones count as missing."""
+        """Return the last value of a parameter in the query, or None if it is missing or blank."""
         return parse_qs(self.query).get(name, [None])[-1]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: JSON, or `text` of the given type in its place; nothing with a 204."""
+    """An answer: JSON, or `text` of the given content type instead. A 204 has no body."""
 
     status: int
     value: Any = None
@@ -88,7 +88,7 @@ def error(
     sender: str = "",
     path: str = "",
 ) -> Answer:
-    """Return Twilio's error body; its message may show numbers, as Twilio's does."""
+    """Return an error as Twilio sends it. Its message may contain numbers, as Twilio's does."""
     body = {
         "code": code,
         "message": MESSAGES.get(code, "Error").format(to=to, sender=sender, path=path),
@@ -103,7 +103,7 @@ def not_found(question: Question) -> Answer:
 
 
 def listing(question: Question, name: str, items: Sequence[Any]) -> Answer:
-    """Return a list of the API of 2010 that fits one page."""
+    """Return a list with one page, in the form of Twilio's API of 2010."""
     shown = {parameter: values[-1] for parameter, values in parse_qs(question.query).items()}
     uri = f"{question.path}?" + urlencode({**shown, "PageSize": "50", "Page": "0"})
     return Answer(
@@ -123,7 +123,7 @@ def listing(question: Question, name: str, items: Sequence[Any]) -> Answer:
 
 
 def newer_listing(question: Question, name: str, items: Sequence[Any], origin: str) -> Answer:
-    """Return a list of the newer APIs (/v1 and /v2) that fits one page."""
+    """Return a list with one page, in the form of Twilio's newer APIs (/v1 and /v2)."""
     url = f"{origin}{question.path}?PageSize=50&Page=0"
     return Answer(
         200,

@@ -1,4 +1,4 @@
-"""What a client can ask about the account's set-up: the account, its numbers and permissions."""
+"""The requests about the account's set-up: the account, its numbers and permissions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def account(account: Account, setup: Setup) -> Answer:
 
 
 def balance(question: Question, account: Account, setup: Setup) -> Answer:
-    if setup.balance is None:  # a subaccount's is its owner's
+    if setup.balance is None:
+        # A subaccount has no balance of its own: it uses its owner's
         return not_found(question)
     return Answer(200, {"account_sid": account.sid, "balance": setup.balance, "currency": "USD"})
 

@@ -1,4 +1,4 @@
-"""Which country a phone number belongs to, as far as a stand-in for Twilio needs to know."""
+"""Which country a phone number belongs to. Only the sandbox uses this: it is not complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CODES = """
 """
 CALLING_CODES = dict(zip(_CODES.split()[::2], _CODES.split()[1::2], strict=True))
 
-# Alphanumeric senders are refused here.
+# Countries that refuse alphanumeric senders.
 NO_ALPHANUMERIC = frozenset(("US", "CA", "PR", "CO"))
 
 E164 = re.compile(r"\+(1[2-9][0-9]{9}|[2-9][0-9]{6,14})")
@@ -32,7 +32,7 @@ _TOLL_FREE = re.compile(r"\+18(00|33|44|55|66|77|88)[0-9]{7}")
 
 @lru_cache(maxsize=4096)
 def country_of(number: str) -> str | None:
-    """Return the ISO code of an E.164 number's country; None where there is none."""
+    """Return the ISO code of the country of an E.164 number, or None if it is not known."""
     if not E164.fullmatch(number):
         return None
     for length in (4, 3, 2, 1):
@@ -42,7 +42,7 @@ def country_of(number: str) -> str | None:
 
 
 def calling_code_of(country: str) -> str | None:
-    """Return a country's calling code without its +; None where the sandbox knows none."""
+    """Return a country's calling code without the +, or None if it is not known."""
     for code, name in CALLING_CODES.items():
         if name == country:
             return "1" if len(code) == 4 else code

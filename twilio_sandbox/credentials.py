@@ -1,4 +1,4 @@
-"""Who signs in, and what Twilio refuses them."""
+"""The account's credentials, and which requests Twilio refuses for each kind of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNAUTHORIZED = {"WWW-Authenticate": 'Basic realm="Twilio API"'}
 
 @dataclass(frozen=True)
 class Account:
-    """The made-up account, its API keys (kind → SID, secret) and its test credentials."""
+    """The invented account, its API keys (kind → SID, secret) and its test credentials."""
 
     sid: str
     auth_token: str
@@ -32,7 +32,7 @@ class Account:
         return self.keys["standard"][1]
 
     def kind_of(self, authorization: str) -> str | None:
-        """Return who these credentials are: token, test, or the kind of a key; None: nobody."""
+        """Return "token", "test" or the kind of the API key; None for wrong credentials."""
         known = {
             f"{self.sid}:{self.auth_token}": "token",
             f"{self.test_sid}:{self.test_auth_token}": "test",
@@ -44,10 +44,10 @@ class Account:
 def refusal(
     kind: str | None, account_sid: str | None, resource: str, account: Account, setup: Setup
 ) -> Answer | None:
-    """Return what Twilio answers to those who may not ask; None for those who may.
+    """Return Twilio's answer if these credentials may not make this request, otherwise None.
 
-    `account_sid` is the path's, None where it has none. `resource` is the method and the name of
-    what is asked for, such as "GET Messages".
+    `account_sid` is the one in the path, or None. `resource` is the method and the name of the
+    resource, such as "GET Messages".
     """
     own = account.test_sid if kind == "test" else account.sid
     if kind is None or account_sid not in (None, own) or setup.status == "closed":
@@ -56,7 +56,7 @@ def refusal(
         return None if resource == "POST Messages" else error(403, 20008)
     if kind == "restricted" and resource != "POST Messages":
         return error(403, 70051)
-    # What a Standard key may not ask at all. That of Geo Permissions is assumed.
+    # A Standard key may not read these. For Geo Permissions this is an assumption.
     if kind == "standard" and resource in ("GET Account", "GET GeoPermissions"):
         return error(401, 20003, UNAUTHORIZED)
     if setup.status == "suspended" and resource != "GET Account":

@@ -1,33 +1,36 @@
-"""Faults that a test switches on, each for a number of requests: of one method, or to a path.
+"""Faults that a test switches on for a number of requests, of one method or to one path.
 
-throttle       429, code 20429; retry_after: the header's value (none unless given)
-error          status (500), code (20000 + status); stored: the request was carried out
-               all the same; retry_after
-withhold       carried out, and the answer never comes
+A number in brackets is the default of an option.
+
+throttle       429, code 20429; retry_after: the header's value (no header without it)
+error          status (500), code (20000 + status); stored: the request is carried out
+               nevertheless; retry_after
+withhold       carried out, but the answer is never sent
 reset_before   the connection is reset and nothing is carried out
 reset_after    carried out, then the connection is reset
-slow           carried out; the answer comes after so many seconds (1)
-drip           carried out; part ("body"; or "head": the status line and the headers too) of the
-               answer comes byte by byte, so many seconds (0.1) apart
-early          carried out; status (103; any 1xx, 204 or 304) comes first, `count` (1; null: for
-               ever) times, and after so many seconds (0.1) the answer, on the same connection
-raw            carried out; text (Latin-1, as it is) comes in place of status line, headers and
-               body, and then the connection is closed
-html           carried out; an HTML page comes in place of JSON; status
-truncated      carried out; half of the JSON comes
-body           carried out; value: any JSON, or text: any text, comes in its place, or patch:
-               fields to replace in the message or in every message of a page; status
+slow           carried out; the answer is sent after `seconds` (1)
+drip           carried out; the answer's body (part "head": also the status line and the headers)
+               is sent byte by byte, with `seconds` (0.1) between two bytes
+early          carried out; an answer with `status` (103; any 1xx, 204 or 304) and no body is sent
+               first, `count` (1; null: without end) times, each followed by `seconds` (0.1) of
+               waiting; then the real answer is sent on the same connection
+raw            carried out; `text` (Latin-1) is sent instead of status line, headers and body, and
+               then the connection is closed
+html           carried out; an HTML page is sent instead of JSON; status
+truncated      carried out; half of the JSON is sent
+body           carried out; another body is sent: value (any JSON), text (any text), or patch:
+               fields to replace in the message, or in every message of a page; status
 redirect       302 to location, nothing is carried out
-foreign_page   a page's next_page_uri is uri, or leads to account_sid, or to another origin
-repeated_page  a page's next_page_uri is the page's own
-overlapping_page  the page after this one begins `by` (1) messages too early
+foreign_page   a page's next_page_uri is `uri`, or a page of `account_sid`, or of another server
+repeated_page  a page's next_page_uri is the same page again
+overlapping_page  the next page begins `by` (1) messages too early
 
-To answer for the wrong recipient: `body` with patch {"to": "+14155550198"}, for the method POST.
+To send an answer about the wrong recipient: `body` with patch {"to": "+14155550198"}, method POST.
 
-Two kinds change what a POST stores, together with one of the faults above:
+Two faults change what a POST stores. They act together with one of the faults above:
 
-late           the message is in no list before so many seconds (1) have passed
-twin           somebody else sends `copies` (1) identical messages at the same moment
+late           lists do not show the message before `seconds` (1) have passed
+twin           somebody else sends `copies` (1) identical messages at the same time
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What an option must be, where its kind matters to the server.
+# The types of options, if the server needs a certain type.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "status": (int,),
     "seconds": (int, float),
@@ -52,10 +55,10 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "part": (str,),
 }
 
-# Answers without a body, which another may follow.
+# The statuses of answers without a body: another answer can follow.
 _EARLY = {100, *range(102, 200), 204, 304}
 
-# Each fault with its options and what they are when they are not given.
+# Each fault with its options and their defaults.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "throttle": {"retry_after": None},
     "error": {"status": 500, "code": None, "stored": False, "retry_after": None},
@@ -76,13 +79,13 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "late": {"seconds": 1.0},
     "twin": {"copies": 1},
 }
-# These act together with another fault, and only on a request that creates a message.
+# These faults act together with another one, and only on a request that creates a message.
 OF_STORING = ("late", "twin")
 
 
 @dataclass(slots=True)
 class Fault:
-    """A fault for the next `times` requests (None: all) once `after` requests have passed."""
+    """A fault for the next `times` requests (None: all), after `after` requests without it."""
 
     kind: str
     method: str | None
@@ -102,7 +105,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are switched on; the first one that fits a request acts on it."""
+    """The faults that are switched on. The first one that fits a request acts on it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -149,7 +152,7 @@ class Faults:
             self._faults.clear()
 
     def next_for(self, method: str, path: str) -> tuple[Fault | None, list[Fault]]:
-        """Return the fault that acts on this request and those of storing, and count them."""
+        """Return this request's fault (or None) and its faults of OF_STORING, and count them."""
         first: Fault | None = None
         storing: list[Fault] = []
         with self._lock:

@@ -1,4 +1,4 @@
-"""Twilio's Messages resource: created, fetched, listed, changed, deleted. No HTTP in here."""
+"""Twilio's Messages resource: create, fetch, list, change, delete. HTTP is in `server`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from .store import (
 
 FILTERS = ("To", "From", "DateSent", "DateSent<", "DateSent>")
 _PAGE_TOKEN = re.compile(r"P(?P<side>[AB])(?P<sid>(SM|MM)[0-9a-fA-F]{32})")
-_TRIAL_SEGMENTS = 2  # at most, with a trial account of the newer kind; assumed
-_STATUSES = {21701: 404}  # of refusals; the others are 400
+# The most segments for a trial account of the newer kind. This is an assumption.
+_TRIAL_SEGMENTS = 2
+# The HTTP status of a refusal with this code; other codes have 400.
+_STATUSES = {21701: 404}
 
 
 def create(question: Question, setup: Setup, store: Store, testing: bool) -> Answer:
-    form = parse_qs(question.form)  # blank values count as missing, as with Twilio
+    # Blank values count as missing, as at Twilio
+    form = parse_qs(question.form)
     to, sender, body, service = (
         form.get(name, [""])[-1] for name in ("To", "From", "Body", "MessagingServiceSid")
     )
@@ -62,7 +65,7 @@ def create(question: Question, setup: Setup, store: Store, testing: bool) -> Ans
         starts=starts,
     )
     if testing:
-        # Test credentials get an answer, and nothing is kept that could be looked up.
+        # With test credentials, the message is not stored.
         test_sid = user_of(question.authorization) or ""
         return Answer(201, _in_account(store.view_as_created(message), test_sid))
     store.keep(message)
@@ -88,10 +91,11 @@ def _missing(
 def _sender_of_service(
     service: str, sender: str, to: str, setup: Setup, testing: bool
 ) -> tuple[int | None, str]:
-    """Return why a Messaging Service can't send, or None and the sender that it chooses."""
+    """Return the code why a Messaging Service can't send (or None), and the sender it chooses."""
     senders = None if testing else setup.service(service)
     if senders is None or not numbers.SERVICE.fullmatch(service):
-        return 21701, sender  # the test account has no Messaging Service
+        # The test account has no Messaging Service
+        return 21701, sender
     if service in numbers.SERVICE_ERRORS:
         return numbers.SERVICE_ERRORS[service], sender
     pool = [*senders["numbers"], *senders["short_codes"], *senders["alpha"]]
@@ -104,7 +108,7 @@ def _sender_of_service(
 
 
 def _no_route(to: str, sender: str, setup: Setup) -> int | None:
-    """Return the code for a recipient that this kind of sender can't reach."""
+    """Return the code if this kind of sender can't reach the recipient, otherwise None."""
     if sender == to:
         return 21266
     alphanumeric = numbers.is_alphanumeric(sender)
@@ -114,7 +118,7 @@ def _no_route(to: str, sender: str, setup: Setup) -> int | None:
 
 
 def _refused_by_setup(to: str, sender: str, body: str, setup: Setup) -> int | None:
-    """Return the code that the account's set-up leads to: country, recipient, text."""
+    """Return the code if the account's set-up refuses the country, recipient or text, or None."""
     if to.startswith("whatsapp:") or numbers.SHORT_CODE.fullmatch(to):
         return None
     if not setup.is_enabled(country_of(to)):
@@ -133,7 +137,7 @@ def _refused_by_setup(to: str, sender: str, body: str, setup: Setup) -> int | No
 
 
 def _delivery_error(to: str, sender: str, body: str, setup: Setup) -> int | None:
-    """Return the code that the message fails with after it was accepted."""
+    """Return the code with which the message fails after it was accepted, or None."""
     known = numbers.DELIVERY_ERRORS.get(to.removeprefix("whatsapp:"))
     if known:
         return known
@@ -148,7 +152,10 @@ def _delivery_error(to: str, sender: str, body: str, setup: Setup) -> int | None
 
 
 def _scheduled(form: Mapping[str, list[str]], service: str, store: Store) -> float | None:
-    """Return when a scheduled message begins, None for any other. ValueError: the code."""
+    """Return when a scheduled message is sent (seconds since 1970); None if it is not scheduled.
+
+    Raise ValueError, with Twilio's code as its text.
+    """
     if "ScheduleType" not in form and "SendAt" not in form:
         return None
     if not service:
@@ -214,7 +221,7 @@ def list_all(question: Question, store: Store) -> Answer:
     if size < 1 or (page > 0 and not known) or ("PageToken" in query and not known):
         return error(400, 20001)
 
-    # One more than the page holds tells whether another page follows.
+    # Read one message more than a page has, to see whether another page follows.
     if token is not None and token["side"] == "B":
         messages = store.page(wanted, size + 1, newer_than=token["sid"])
         newer, older, messages = page > 0 and len(messages) > size, True, messages[-size:]
@@ -257,14 +264,14 @@ def _whole(text: str) -> int:
 
 
 def _filter(query: Mapping[str, str], store: Store) -> Callable[[Message], bool]:
-    """Return a test of one message; ValueError where a date can't be read."""
+    """Return a function that tells whether a message is wanted. Raise ValueError for a bad date."""
     to, sender = query.get("To"), query.get("From")
     first, last = float("-inf"), float("inf")
     for name in ("DateSent", "DateSent<", "DateSent>"):
         if name not in query:
             continue
         start, end = parse_date_sent(query[name])
-        # 'DateSent<' is on or before, 'DateSent>' on or after: the whole day counts.
+        # 'DateSent<' means on or before that day, 'DateSent>' means on or after it.
         if name != "DateSent<":
             first = max(first, start)
         if name != "DateSent>":

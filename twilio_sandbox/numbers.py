@@ -1,4 +1,4 @@
-"""What Twilio's test numbers, and the sandbox's own, lead to; and what a sender may look like."""
+"""The errors of Twilio's and the sandbox's test numbers, and which senders are possible."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ TO_ERRORS = {
     "+15005550009": 21614,
     "+15005550010": 21608,
 }
-# The sandbox's own. A Messaging Service of zeros has no sender: 21704.
+# Only the sandbox has these. A Messaging Service of zeros has no sender: 21704.
 SERVICE_ERRORS = {"MG" + 31 * "0" + "1": 21703}
 NO_SUCH_SERVICE = frozenset({"MG" + 31 * "0" + "2"})
 
-# Delivery failures come after the message was accepted: they are no HTTP error.
+# Delivery fails after the message was accepted, so these codes are not HTTP errors.
 _DELIVERY_CODES = (*range(30001, 30009), 30032, 30034, 30044, 30450)
 DELIVERY_ERRORS: dict[str, int] = {f"+1500555{code - 27000}": code for code in _DELIVERY_CODES}
 DELIVERY_MESSAGES = {
@@ -47,10 +47,10 @@ DELIVERY_MESSAGES = {
     30044: "Trial message length exceeded",
     30450: "Message delivery blocked by SMS pumping protection",
 }
-# These never left Twilio; the others did and are charged for.
+# Twilio does not send a message with these codes. Messages with the other codes are charged for.
 NEVER_SENT = {30001, 30002, 30032, 30034, 30044, 30450}
 
-# fullmatch throughout: Python's $ would let a trailing line break pass.
+# Use these with fullmatch: Python's $ also matches before a line break at the end.
 FICTION = re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}")
 SHORT_CODE = re.compile(r"[0-9]{3,8}")
 SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
@@ -62,7 +62,7 @@ def is_alphanumeric(sender: str) -> bool:
 
 
 def refusal_of_sender(sender: str, test_credentials: bool, setup: Setup) -> int | None:
-    """Return the code that Twilio refuses this `From` with, or None where it takes it."""
+    """Return the code with which Twilio refuses this `From`, or None if it accepts it."""
     number = sender.removeprefix("whatsapp:")
     if number in FROM_ERRORS:
         return FROM_ERRORS[number]
@@ -79,7 +79,7 @@ def refusal_of_sender(sender: str, test_credentials: bool, setup: Setup) -> int 
 
 
 def refusal_of_recipient(recipient: str, sender: str) -> int | None:
-    """Return the code that Twilio refuses this `To` with, or None where it takes it."""
+    """Return the code with which Twilio refuses this `To`, or None if it accepts it."""
     number = recipient.removeprefix("whatsapp:")
     if number in TO_ERRORS:
         return TO_ERRORS[number]

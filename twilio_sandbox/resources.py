@@ -1,6 +1,7 @@
-"""Which of Twilio's resources a request is for, and who may ask for it. No HTTP in here.
+"""Finds Twilio's resource for a request, and checks who may use it. HTTP is in `server`.
 
-All of Twilio's hosts (api, messaging, accounts, voice, lookups) are this one: no two share a path.
+One server stands in for all of Twilio's hosts (api, messaging, accounts, voice, lookups): they have
+no path in common.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def answer(question: Question, account: Account, setup: Setup, store: Store, ori
 
 
 def _resource(path: str) -> tuple[str | None, dict[str, str]]:
-    """Return the name of the resource that a path leads to, and the path's parts."""
+    """Return the name of the resource at a path (or None), and the variable parts of the path."""
     for pattern, name in _PATHS:
         match = pattern.fullmatch(path)
         if match is not None:
@@ -98,7 +99,7 @@ def _resource(path: str) -> tuple[str | None, dict[str, str]]:
 def _not_json(question: Question) -> Answer:
     if not _TWILIO_PATH.fullmatch(question.path) or question.path.endswith(".json"):
         return not_found(question)
-    # Twilio would answer XML here. The sandbox has none to give, and says what to do instead.
+    # Twilio would send XML data here. The sandbox has no XML, so it says what to do instead.
     return Answer(
         404,
         text="<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException>"

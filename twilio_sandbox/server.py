@@ -1,4 +1,4 @@
-"""The sandbox itself: an HTTP server on loopback, in a thread of its own."""
+"""The sandbox's HTTP server. It listens on loopback, in its own thread."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ HTML = "<!DOCTYPE html><html><head><title>Sandbox</title></head><body>Not JSON.<
 class Sandbox:
     """A Twilio account on loopback, from `start` (or `with`) to `stop`.
 
-    `port` 0 is any free one. A message takes a step every `step_seconds`, and `advance` moves
-    the clock on for all; at first it is `clock_offset_seconds` ahead of this machine's (or behind).
-    `behaviour`: see `behave`. `start` raises OSError where the port cannot be had.
+    `port` 0 means any free port. The status of a message changes every `step_seconds`; `advance`
+    moves the clock forward. At first the clock is `clock_offset_seconds` ahead of this machine's
+    (behind it, if negative). `behaviour`: see `behave`. Raise ValueError if there is no such
+    scenario or behaviour. `start` raises OSError if the port can't be used.
     """
 
     def __init__(
@@ -102,15 +103,15 @@ class Sandbox:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Settings for the connector, as the scenario has them: who signs in, and the sender.
+        """The settings of the scenario for the connector: credentials, address and sender.
 
-        Without a scenario: the account's own token, and a number to send from.
+        The default scenario has the account's own token, and a number as sender.
         """
         return self.settings_with(self.scenario.credentials)
 
     @property
     def key_settings(self) -> dict[str, str]:
-        """Settings with a Standard API key in place of the account's token."""
+        """Settings with a Standard API key instead of the account's token."""
         return self.settings_with("standard")
 
     @property
@@ -119,7 +120,7 @@ class Sandbox:
         return self.settings_with("test")
 
     def settings_with(self, credentials: str) -> dict[str, str]:
-        """Settings with "token", "test", or the kind of an API key: standard, main, restricted."""
+        """Settings with "token", "test", or an API key: "standard", "main" or "restricted"."""
         account, sid, key = self.account, self.account_sid, {}
         if credentials == "test":
             sid, secret = account.test_sid, account.test_auth_token
@@ -138,7 +139,7 @@ class Sandbox:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The stored messages as Twilio would show them now, newest first."""
+        """The stored messages as Twilio would return them now, newest first."""
         return self._store.all()
 
     @property
@@ -146,26 +147,26 @@ class Sandbox:
         """The last requests received (10,000 at most), oldest first.
 
         Each has method, path, query, form, headers, user (the Basic user name), peer (the
-        client's port: the same on one connection) and status, which is None where no answer
-        was given, or none yet.
+        client's port: the same on one connection) and status. The status is None if there is no
+        answer (yet).
         """
         with self._log_lock:
             return [dict(request) for request in self._requests]
 
     def now(self) -> float:
-        """The time by the sandbox's clock, in seconds since 1970."""
+        """The time of the sandbox's clock, in seconds since 1970."""
         return self._store.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's clock on, and with it every message."""
+        """Move the sandbox's clock forward, so that the status of messages changes."""
         self._store.clock.advance(seconds)
 
     def add(self, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Store a message with these wire fields; see `Store.add`."""
+        """Store a message with these fields of Twilio's API, and return it; see `Store.add`."""
         return self._store.add(fields or {})
 
     def seed(self, count: int, seed: int = 0) -> None:
-        """Store `count` made-up messages; the same seed makes the same ones."""
+        """Store `count` invented messages. The same seed gives the same messages."""
         self._store.seed(count, seed)
 
     def fail(
@@ -177,21 +178,23 @@ class Sandbox:
         path: str | None = None,
         **options: Any,
     ) -> None:
-        """Switch a fault on for `times` requests (None: for all), once `after` have passed.
+        """Switch a fault on for `times` requests (None: for all), after `after` requests.
 
-        `method` and `path` (how it ends) choose the requests.
-        The faults and their options are listed in `twilio_sandbox.faults`. Several that are
-        switched on act on requests in the order in which they were switched on.
+        `method` and `path` (the end of a path) select the requests. `twilio_sandbox.faults` lists
+        the faults and their options. Several faults act in the order in which they were switched
+        on. Raise ValueError for a wrong argument.
         """
         self._faults.add(fault, method, path, times, after, options)
 
     def behave(self, **behaviour: Any) -> None:
-        """Change how the account treats messages, from now on; the constructor takes the same.
+        """Change how the account treats messages from now on. The constructor has the same options.
 
-        list_lag_seconds      a message is in lists only so long after it was created
-        order_jitter_seconds  lists are out of the order of `date_created` by at most so much
-        trial_prefix          texts begin with the trial account's sentence
-        default_service       the `messaging_service_sid` of messages that went through none
+        list_lag_seconds      lists show a message only so many seconds after it was created
+        order_jitter_seconds  the order of lists differs from `date_created` by at most this time
+        trial_prefix          texts begin with the sentence of a trial account
+        default_service       the `messaging_service_sid` of messages that use no service
+
+        Raise ValueError for another name or a wrong value.
         """
         self._store.behaviour.change(**behaviour)
 
@@ -201,7 +204,7 @@ class Sandbox:
         return self._setup
 
     def set_up(self, **changes: Any) -> None:
-        """Change the account's set-up: see `twilio_sandbox.setup.Setup`."""
+        """Change the account's set-up: see `twilio_sandbox.setup.Setup`. Raise ValueError."""
         self._setup = self._setup.changed(changes)
 
     def do_step(self, step: int) -> None:
@@ -209,11 +212,11 @@ class Sandbox:
         self._setup = done(self._setup, step)
 
     def clear_faults(self) -> None:
-        """Switch every fault off."""
+        """Switch all faults off."""
         self._faults.clear()
 
     def reset(self) -> None:
-        """Forget every message, request and fault; behave and be set up as at first."""
+        """Delete all messages, requests and faults; set the behaviour and the set-up back."""
         self._faults.clear()
         self._setup = self.scenario.setup
         self._store.behaviour = replace(self._behaviour)
@@ -222,14 +225,15 @@ class Sandbox:
             self._requests.clear()
 
     def start(self) -> None:
-        """Listen; returns once requests are taken."""
+        """Start the server. It accepts requests when this returns. Raise OSError."""
         ready = threading.Event()
         failed: list[Exception] = []
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(ready, failed)), name="twilio-sandbox"
         )
-        self._thread.daemon = True  # a test that forgets to stop it must not hang the process
+        # If a test forgets to stop the sandbox, the process must still end
+        self._thread.daemon = True
         self._thread.start()
         ready.wait()
         if failed:
@@ -237,7 +241,7 @@ class Sandbox:
             raise failed[0]
 
     def stop(self) -> None:
-        """Stop listening and let every connection go, withheld answers included."""
+        """Stop the server and close all connections, even those with a withheld answer."""
         if self._thread is None or self._loop is None or not self._thread.is_alive():
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -247,7 +251,7 @@ class Sandbox:
         self._loop = asyncio.get_running_loop()
         application = web.Application(client_max_size=1024**2)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        # With handler_cancellation a withheld answer ends when its client has left.
+        # With handler_cancellation, a withheld answer ends when its client has disconnected.
         runner = web.AppRunner(
             application, access_log=None, handler_cancellation=True, shutdown_timeout=1
         )
@@ -278,7 +282,8 @@ class Sandbox:
         )
         response = await self._with_faults(request, question)
         if response is None:
-            return web.Response()  # goes nowhere: the connection is gone
+            # Nobody gets this answer, because the connection is closed
+            return web.Response()
         with self._log_lock:
             entry["status"] = response.status
         return response
@@ -306,7 +311,7 @@ class Sandbox:
     async def _with_faults(
         self, request: web.Request, question: Question
     ) -> web.StreamResponse | None:
-        """Carry the request out, with the faults that act on it; None: the connection is gone."""
+        """Carry out the request with its faults. Return None if the connection is closed."""
         fault, storing = self._faults.next_for(question.method, question.path)
         if fault is None:
             return self._response(request, self._carry_out(question, storing))
@@ -343,10 +348,11 @@ class Sandbox:
 
     def _carry_out(self, question: Question, storing: list[Fault]) -> Answer:
         done = answer(question, self.account, self._setup, self._store, self.url)
-        # What test credentials create is answered and not kept.
+        # A message of test credentials is not stored.
         if done.status == 201 and self._store.get(done.value["sid"]) is not None:
             of = {fault.kind: fault.options for fault in storing}
-            if "twin" in of:  # first: its messages are not late
+            if "twin" in of:
+                # Copy before `late` hides the message: the copies are not late
                 self._store.copy(done.value["sid"], of["twin"]["copies"])
             if "late" in of:
                 self._store.hide(done.value["sid"], of["late"]["seconds"])
@@ -361,7 +367,8 @@ class Sandbox:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=whole.status, headers=whole.headers)
         await response.prepare(request)
-        with contextlib.suppress(ConnectionError):  # the caller has left
+        with contextlib.suppress(ConnectionError):
+            # A ConnectionError means that the client has disconnected
             for byte in _body(whole):
                 await response.write(bytes([byte]))
                 await self._pause(seconds)
@@ -384,7 +391,7 @@ class Sandbox:
         return None
 
     async def _write_early(self, request: web.Request, options: Mapping[str, Any]) -> None:
-        """Write answers without a body, after which another may come, and wait."""
+        """Send answers without a body, and wait after each."""
         head = f"HTTP/1.1 {options['status']} Early\r\n\r\n".encode()
         for _ in range(options["count"]) if options["count"] else itertools.count():
             if self._stopping.is_set() or request.transport is None:
@@ -393,7 +400,7 @@ class Sandbox:
             await self._pause(options["seconds"])
 
     def _response(self, request: web.Request, given: Answer) -> web.Response:
-        """Make the answer as Twilio sends it: compressed for whoever takes gzip."""
+        """Return the HTTP answer as Twilio sends it: compressed if the client accepts gzip."""
         text = json.dumps(given.value) if given.text is None else given.text
         body = text.encode("utf-8", "surrogatepass")
         if given.status == 204:
@@ -416,7 +423,7 @@ class Sandbox:
         )
 
     def _control(self, method: str, path: str, text: str) -> web.Response:
-        """Do what a test in another process asks of the sandbox."""
+        """Carry out a request to /_sandbox: a test in another process controls the sandbox."""
         try:
             value = json.loads(text) if text else {}
             done = self._controlled(method, path, value)
@@ -464,7 +471,7 @@ class Sandbox:
 
 
 def _refused(fault: Fault) -> Answer | None:
-    """Return what a fault answers in place of everything else."""
+    """Return the answer of a fault that answers instead of Twilio, or None."""
     options = fault.options
     if fault.kind == "redirect":
         return Answer(302, headers={"Location": options["location"]})
@@ -477,7 +484,7 @@ def _refused(fault: Fault) -> Answer | None:
 
 
 def _altered(done: Answer, fault: Fault, question: Question) -> Answer:
-    """Return the answer as a fault spoils it."""
+    """Return the answer, changed by a fault."""
     kind, options = fault.kind, fault.options
     status = options.get("status") or done.status
     if kind == "html":
@@ -541,7 +548,7 @@ def _write_and_close(request: web.Request, content: bytes) -> None:
 
 
 def _reset(request: web.Request) -> None:
-    """Close the connection with RST in place of FIN, so that the client sees a reset."""
+    """Close the connection with RST instead of FIN, so that the client sees a reset."""
     transport = request.transport
     if transport is None:
         return

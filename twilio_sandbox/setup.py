@@ -1,7 +1,7 @@
 """How the sandbox's account is set up, and the scenarios that a person can choose.
 
-A scenario is a set-up and the settings to try it with: the sender, whose credentials, and
-recipients. `steps` does to a set-up what a step of the connector's document does in the console.
+A scenario has a set-up, credentials and a sender. `done` changes a set-up as a step of the
+connector's document changes the account in the console.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .countries import country_of
 
 RECIPIENT = "+573001234567"
 SERVICE = "MG" + 32 * "5"
-EMPTY_SERVICE = "MG" + 32 * "0"  # it has no sender
+# A Messaging Service without a sender
+EMPTY_SERVICE = "MG" + 32 * "0"
 TOLL_FREE = "+18445550100"
 COLOMBIAN = "+576015550100"
 
@@ -27,19 +28,19 @@ ALL_COUNTRIES = "all"
 
 @dataclass(frozen=True)
 class Setup:
-    """What the console would show.
+    """How the account is set up, as the console would show it.
 
-    numbers         number → {sms, voice, mms: can it; registered: for recipients in the US}
-    any_number      the numbers reserved for fiction (+1 NXX 555 01XX) are the account's, too
+    numbers         number → {sms, voice, mms: what it can do; registered: for the US}, all booleans
+    any_number      the account also has the numbers reserved for fiction (+1 NXX 555 01XX)
     services        SID → {numbers, alpha, short_codes: its senders; campaign: VERIFIED, …}
     any_service     every other Messaging Service exists too, with the account's number
-    countries       ISO codes that SMS may be sent to, or "all"; voice_countries: for calls
+    countries       ISO codes of the countries for SMS, or "all"; voice_countries: for calls
     verified        Verified Caller IDs; pending: numbers whose code was not entered yet
     trial_regime    "verified": any text, to verified numbers only; "templates": predefined texts
     assigned        recipient → the trial number that may send to it ("templates" only)
     templates       the predefined texts ("templates" only)
     expired         the trial's 30 days are over ("templates" only)
-    balance         text, or None where there is none: subaccounts
+    balance         in US dollars, as text; None for a subaccount, which has no balance
     """
 
     status: str = "active"
@@ -71,14 +72,14 @@ class Setup:
     templates: tuple[str, ...] = ()
 
     def number(self, number: str) -> Mapping[str, bool] | None:
-        """Return what a number of the account can do; None where it is none."""
+        """Return what a number can do, or None if the account does not have this number."""
         if number in self.numbers:
             return {**_NUMBER, **self.numbers[number]}
         fiction = self.any_number and numbers.FICTION.fullmatch(number)
         return _NUMBER if fiction else None
 
     def service(self, sid: str) -> Mapping[str, Any] | None:
-        """Return a Messaging Service's senders; None where there is no such service."""
+        """Return the senders of a Messaging Service, or None if there is no such service."""
         if sid in self.services:
             return {**_SERVICE, **self.services[sid]}
         if self.any_service and sid not in numbers.NO_SUCH_SERVICE:
@@ -90,14 +91,14 @@ class Setup:
         return enabled == ALL_COUNTRIES or country in enabled
 
     def changed(self, changes: Mapping[str, Any]) -> Setup:
-        """Return a set-up with these fields changed. Raise ValueError for what can't be."""
+        """Return a set-up with these fields changed. Raise ValueError for a wrong name or value."""
         known = {entry.name: entry for entry in fields(self)}
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"a set-up has no {name!r}; it has {', '.join(known)}")
             check = _CHECKS.get(name, _is_text)
             if not check(value):
-                raise ValueError(f"{name!r} of a set-up can't be that")
+                raise ValueError(f"{name!r} of a set-up can't have this value")
         return replace(self, **changes)
 
 
@@ -208,7 +209,7 @@ _TRIAL = Setup(
 )
 
 SCENARIOS: Mapping[str, Scenario] = {
-    "ready": Scenario("a full account; everything holds", Setup()),
+    "ready": Scenario("a full account; everything works", Setup()),
     "new": Scenario(
         "a trial account just opened: no number, country or recipient yet (steps 5, 6 and 7)",
         replace(

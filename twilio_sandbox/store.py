@@ -1,4 +1,4 @@
-"""The messages of the sandbox's account, and the clock that moves them on."""
+"""The messages of the sandbox's account, and the clock that changes their status."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ API_VERSION = "2010-04-01"
 PRICE_OF_SEGMENT = 0.0075
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
 DELIVERED = ("queued", "sending", "sent", "delivered")
-# A message that has one of these was sent, and is charged for.
+# A message with one of these statuses was sent, and is charged for.
 SENT = frozenset(("sent", "delivered", "undelivered", "received", "read", "partially_delivered"))
-# These are final: only such a message may be redacted or deleted.
+# Final statuses: only a message with one of these may be redacted or deleted.
 DONE = frozenset(
     ("sent", "delivered", "undelivered", "failed", "received", "read", "canceled",
      "partially_delivered")
 )  # fmt: skip
-# Seeded messages end here, so that one seed gives the same dates on every day.
-SEEDED_UNTIL = 1526400144.0  # Tue, 15 May 2018 16:02:24 +0000
+# The date of the newest seeded message (Tue, 15 May 2018 16:02:24 +0000). It is fixed, so that a
+# seed always gives the same dates.
+SEEDED_UNTIL = 1526400144.0
 
 _GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
@@ -41,9 +42,9 @@ _GSM_EXTENSION = frozenset("^{}\\[~]|€\f")
 
 
 class Clock:
-    """Wall-clock time that never goes back and that `advance` moves forward.
+    """A clock that never goes back. `advance` moves it forward.
 
-    `offset_seconds` is how far it is ahead of this machine's clock at first, or behind it.
+    At first it is `offset_seconds` ahead of this machine's clock (behind it, if negative).
     """
 
     def __init__(self, offset_seconds: float = 0) -> None:
@@ -60,19 +61,19 @@ class Clock:
 
 @dataclass
 class Behaviour:
-    """How the account treats messages, where Twilio's accounts differ or Twilio itself varies."""
+    """How the account treats messages, if that is not the same in all accounts or at all times."""
 
-    # A message is in lists only so long after it was created; by its SID it can be had at once.
+    # Lists show a message only this long after it was created. By its SID, it can be read at once.
     list_lag_seconds: float = 0
-    # A list is in the order of the SIDs' making, which may differ so much from `date_created`.
+    # Lists are in the order in which SIDs were made, which may differ by this from `date_created`.
     order_jitter_seconds: float = 0
     # A trial account's texts begin with TRIAL_PREFIX.
     trial_prefix: bool = False
-    # What `messaging_service_sid` shows where a message went through no service.
+    # The `messaging_service_sid` of messages that use no service.
     default_service: str | None = None
 
     def change(self, **values: Any) -> None:
-        """Change some of it. Raises ValueError on a name or value that can't be."""
+        """Change these values. Raise ValueError for another name or a wrong value."""
         for name, value in values.items():
             kinds = _BEHAVIOUR.get(name)
             if kinds is None:
@@ -98,7 +99,7 @@ _KINDS = {
 
 @dataclass(slots=True)
 class Message:
-    """One message; `course` holds the statuses it goes through, one a step."""
+    """One message. `course` has its statuses in their order, one for each step."""
 
     sid: str
     number: int
@@ -111,14 +112,14 @@ class Message:
     media: int = 0
     error_code: int | None = None
     direction: str = "outbound-api"
-    # When lists begin to have it, and how much later than `created` its SID seems to be.
+    # When lists begin to show it, and how many seconds after `created` its place in lists is.
     listed: float = 0
     jitter: float = 0
-    # When a scheduled message takes its second step; when it was changed by hand, and how.
+    # When a scheduled message is sent, and when a client canceled or redacted the message.
     starts: float | None = None
     canceled: float | None = None
     redacted: float | None = None
-    # Fields given word for word when the message was added by hand.
+    # Fields that a test gave: they are shown unchanged.
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -127,7 +128,7 @@ class Message:
 
 
 class Store:
-    """Messages in the order in which they came; every method may be called from any thread."""
+    """The stored messages, oldest first. Any thread may call every method."""
 
     def __init__(
         self,
@@ -164,9 +165,10 @@ class Store:
         error_code: int | None = None,
         starts: float | None = None,
     ) -> Message:
-        """Return a message created now, which `keep` may then store.
+        """Return a message that is created now. `keep` stores it.
 
-        `error_code`: what it fails with; `starts`: when it is sent, if it is scheduled.
+        `error_code` is the code with which it fails later, or None. `starts` is when it is sent, if
+        it is scheduled (seconds since 1970).
         """
         course = _course(error_code)
         if service:
@@ -196,7 +198,7 @@ class Store:
             self._by_sid[message.sid] = message
 
     def cancel(self, message: Message) -> bool:
-        """Cancel a message that was not sent yet; False where that is too late."""
+        """Cancel a message. Return False if it was sent already."""
         now = self.clock.now()
         status = self.view(message, now)["status"]
         if status not in ("scheduled", "accepted", "queued"):
@@ -205,7 +207,7 @@ class Store:
         return True
 
     def redact(self, message: Message) -> bool:
-        """Take the text out of a message that is done with; False where it is not."""
+        """Delete the text of a message. Return False if its status is not final."""
         now = self.clock.now()
         if not self._is_done(message, now):
             return False
@@ -213,7 +215,7 @@ class Store:
         return True
 
     def delete(self, message: Message) -> bool:
-        """Forget a message that is done with; False where it is not."""
+        """Delete a message. Return False if its status is not final."""
         if not self._is_done(message, self.clock.now()):
             return False
         with self._lock:
@@ -225,13 +227,13 @@ class Store:
         return self.view(message, now)["status"] in DONE
 
     def hide(self, sid: str, seconds: float) -> None:
-        """Keep a message out of lists until so many seconds after it was created."""
+        """Do not show a message in lists before so many seconds after its creation."""
         with self._lock:
             message = self._by_sid[sid]
             message.listed = message.created + seconds
 
     def copy(self, sid: str, copies: int) -> None:
-        """Store messages that are like this one in everything but their SIDs."""
+        """Store copies of this message. Only their SIDs differ."""
         with self._lock:
             original = self._by_sid[sid]
         for _ in range(copies):
@@ -239,10 +241,10 @@ class Store:
             self.keep(replace(original, sid=new, number=number))
 
     def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Store a message that has these wire fields; it moves no further.
+        """Store a message with these fields of Twilio's API, and return it. It does not change.
 
         Its status is 'delivered' unless another is given. `{"direction": "inbound"}` makes a
-        message received from somebody. Raises ValueError on a field that Twilio does not have.
+        received message. Raise ValueError for a field that Twilio does not have.
         """
         inbound = fields.get("direction") == "inbound"
         created = self.clock.now()
@@ -269,10 +271,10 @@ class Store:
         return self.view(message)
 
     def seed(self, how_many: int, seed: int = 0) -> None:
-        """Store messages made up from `seed`; the same seed makes the same ones.
+        """Store invented messages. The same seed gives the same messages.
 
-        They end on 15 May 2018, a second apart; of forty, four are inbound, one was not
-        delivered and one went through a Messaging Service.
+        The newest is from 15 May 2018, and there is one second between two messages. Of forty
+        messages, four were received, one was not delivered and one used a Messaging Service.
         """
         rng = random.Random(seed)  # noqa: S311 - made-up test data, no secret
         added = [
@@ -301,7 +303,7 @@ class Store:
         older_than: str | None = None,
         newer_than: str | None = None,
     ) -> list[Message]:
-        """Return up to `size` wanted messages, newest first, next to the one with a given sid."""
+        """Return up to `size` wanted messages, newest first, next to the given SID (if any)."""
         now = self.clock.now()
 
         def listed(message: Message) -> bool:
@@ -332,7 +334,7 @@ class Store:
         return max(0, min(last, first + int((now - since) / self.step_seconds)))
 
     def _reached(self, message: Message, step: int) -> float:
-        """Return when the message takes a step of its course."""
+        """Return when the message reaches a step of its course, in seconds since 1970."""
         if message.canceled is not None:
             return message.canceled
         if message.starts is not None and step > 0:
@@ -340,7 +342,7 @@ class Store:
         return message.created + step * self.step_seconds
 
     def sender_of(self, message: Message, now: float) -> Any:
-        """Return the message's `from`, which is not known while it is 'accepted' only."""
+        """Return the message's `from`. With a service, it is None as long as it is 'accepted'."""
         if "from" in message.fixed:
             return message.fixed["from"]
         status = message.course[self._stage(message, now)]
@@ -348,7 +350,7 @@ class Store:
         return None if unknown and message.service else message.sender
 
     def sent_at(self, message: Message, now: float) -> float | None:
-        """Return when the message was sent, None where it was not yet."""
+        """Return when the message was sent (seconds since 1970), or None if it was not sent yet."""
         if "date_sent" in message.fixed:
             given = message.fixed["date_sent"]
             return None if given is None else parsedate_to_datetime(given).timestamp()
@@ -358,11 +360,11 @@ class Store:
         return self._reached(message, step)
 
     def view_as_created(self, message: Message) -> dict[str, Any]:
-        """Return the message as the answer to its creation shows it, however short a step is."""
+        """Return the message as the answer to its creation shows it: with its first status."""
         return self.view(replace(message, course=message.course[:1]))
 
     def view(self, message: Message, now: float | None = None) -> dict[str, Any]:
-        """Return the message as Twilio shows it: 20 fields, their types as on the wire."""
+        """Return the message as Twilio's API returns it: 20 fields with Twilio's types."""
         now = self.clock.now() if now is None else now
         stage = self._stage(message, now)
         status = message.course[stage]
@@ -410,7 +412,10 @@ def as_rfc2822(seconds: int) -> str:
 
 @lru_cache(maxsize=4096)
 def count_segments(body: str) -> int:
-    """Return how many SMS the body takes: 160 or 153 characters each in GSM-7, 70 or 67 else."""
+    """Return the number of SMS for a text.
+
+    In GSM-7, a single SMS has 160 characters and each of several has 153; otherwise 70 and 67.
+    """
     if all(letter in _GSM or letter in _GSM_EXTENSION for letter in body):
         units, single, joined = (
             sum(2 if letter in _GSM_EXTENSION else 1 for letter in body),
@@ -430,10 +435,10 @@ _DATE = re.compile(
 
 
 def parse_date_sent(text: str) -> tuple[float, float]:
-    """Return the first and the last second that a DateSent filter means, in UTC.
+    """Return the first and the last second of a DateSent filter, in seconds since 1970.
 
-    A day alone is the whole day, and so is its midnight in UTC: Twilio's libraries write every day
-    like that. Any other moment is that second. Raises ValueError for anything else.
+    A date without a time means the whole day (UTC). So does midnight in UTC, because Twilio's
+    libraries write a day like that. Any other time means that second. Raise ValueError.
     """
     match = _DATE.fullmatch(text)
     start = parse_moment(text)
@@ -445,9 +450,9 @@ def parse_date_sent(text: str) -> tuple[float, float]:
 
 
 def parse_moment(text: str) -> float:
-    """Return the moment, to the second, of a date in ISO 8601 or RFC 2822; UTC where none is named.
+    """Return the time of a date in ISO 8601 or RFC 2822, in whole seconds since 1970.
 
-    Raises ValueError.
+    A date without a time zone is in UTC. Raise ValueError.
     """
     match = _DATE.fullmatch(text)
     if match is None:

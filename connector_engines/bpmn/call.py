@@ -1,4 +1,4 @@
-"""What is known of one call of a connector: a record with named states, for every engine.
+"""The record of one call of a connector, with its state, for every engine.
 
                    begin                  succeed
       WANTED ──────────────────► BEGUN ─────────────► DONE
@@ -10,17 +10,17 @@
        │                  └────────────────────────────┤
        └── retry, look ◄────────────────── UNKNOWN ────┘
 
-withdraw  it was not made after all: its mark is removed before anything was sent
-repeat    the connector says that the same call may be made again; it is, from `due` on
-lose      nobody knows how it ended (its process was killed, its worker died)
-look      its outcome is looked up once more
-retry     somebody decided that it is made again
-settle    somebody found out what it returned
+withdraw  the call was not made: nothing was sent since it was marked as begun
+repeat    the connector says that the same call may be made again; it begins again at `due`
+lose      it is not known how the call ended (its program was killed, its worker died)
+look      the outcome of the call is looked up once more
+retry     a person decided to make the call again
+settle    a person found out the output of the call
 
-A call that may have been carried out keeps `since`, the moment at which it first began: whoever
-begins it again says so to the connector, which looks for its message before it sends one. `since`
-is removed by `withdraw` and `retry`, and by `repeat` and `fail` (surely nothing was done) where the
-call was not in doubt before.
+A call that may have been carried out keeps `since`, the time at which it first began. When it
+begins again, the connector gets `since`, and looks for the message before it sends one. `withdraw`
+and `retry` remove `since`. So do `repeat` and `fail`, because then certainly nothing was done,
+unless an earlier attempt may have been carried out.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ TRANSITIONS: dict[str, tuple[frozenset[State], State]] = {
 class Call:
     """The record of one call.
 
-    number    the number of its task, under which it is kept
+    number    the number of its task, under which it is stored
     operator  what it calls: "connector/action"
     element   the id of its service task in the BPMN file
-    name      what people call that task
-    inputs    what it was begun with, so that a look-up looks for the same
-    attempts  how often it was begun, for the retries that the process allows
-    due       when it may begin; seconds since 1970
-    since     when it first began, while it may have been carried out
-    before    what `since` was before it began this time
-    resends   how often it was begun with permission to send it again, as it was not found
+    name      the name of that task for people
+    inputs    the inputs it began with, so that a look-up uses the same ones
+    attempts  how often it began, for the retries that the process allows
+    due       when it may begin, in seconds since 1970
+    since     when it first began (seconds since 1970), if it may have been carried out
+    before    the value of `since` before it began the last time
+    resends   how often it began with permission to send it again because it was not found
     error     why it is FAILED or UNKNOWN, as `ConnectorError.to_dict` gives it, with its task
     """
 
@@ -85,7 +85,7 @@ class Call:
 
     @property
     def label(self) -> str:
-        """How to name the task in a sentence."""
+        """The task's name for a message to people."""
         known = self.name and self.name != self.element
         return f"'{self.name}' ({self.element})" if known else f"'{self.element}'"
 
@@ -113,7 +113,7 @@ class Call:
         self.since = self.before
 
     def lose(self, *, harmless: bool) -> None:
-        """End without an outcome. A `harmless` call (it changes nothing) is simply made again."""
+        """End without an outcome. A `harmless` call changes nothing, so it is made again."""
         self._go("lose")
         self.due = 0.0
         if harmless:
@@ -156,8 +156,8 @@ class Call:
 class Calls(Mapping[str, Call]):
     """The calls of a case that are not over, by the id of their task and by their state.
 
-    changed  those that changed since it was cleared, by their number
-    fresh    those that became wanted since it was cleared
+    changed  the task ids of calls that changed since this was cleared, by the calls' number
+    fresh    the task ids of calls that became wanted since this was cleared
     """
 
     def __init__(self, calls: Mapping[str, Call]) -> None:
@@ -186,7 +186,7 @@ class Calls(Mapping[str, Call]):
         self.fresh.append(name)
 
     def go(self, name: str, event: str, *details: Any, **named: Any) -> None:
-        """Let this event happen to a call; see `TRANSITIONS`."""
+        """Apply this event to a call; see `TRANSITIONS`. The other arguments are the event's."""
         call = self._calls[name]
         before = call.state
         getattr(call, event)(*details, **named)

@@ -1,6 +1,6 @@
 """The rules of a case: which calls are wanted, how one begins and ends, what stops the case.
 
-Nothing here waits, stores, calls a connector or reads a clock: an engine does that, and reports.
+Nothing here waits, stores, calls a connector or reads a clock: the engine does that.
 """
 
 from __future__ import annotations
@@ -28,17 +28,20 @@ from .workflow import Workflow, timer_due
 
 log = logging.getLogger("connector_engines.bpmn")
 
-_NOT_DATA = ("data_objects", DATA_STORES)  # SpiffWorkflow's own
-_MARGIN_SECONDS = 1.0  # added, so that the connector's own limit has passed too
-# Events that come from outside; a case can wait for them.
+# Names in the data that belong to SpiffWorkflow
+_NOT_DATA = ("data_objects", DATA_STORES)
+# Added to resend_after_seconds, so that the connector's own limit has surely passed
+_MARGIN_SECONDS = 1.0
+# Events from outside the case
 _KINDS = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
 _OUTSIDE = (TimerEventDefinition, MessageEventDefinition, SignalEventDefinition)
 
 
 class Request(NamedTuple):
-    """A call that begins now: `task` is its id; with `since`, it may have begun then already.
+    """A call to make now. `task` is its id, `operator` is "connector/action".
 
-    `resend` says that it may be sent again where the look-up finds nothing.
+    With `since` (seconds since 1970), the call may have been made at that time already, so it must
+    be looked up. With `resend`, it may be sent again if the look-up does not find it.
     """
 
     task: str
@@ -49,7 +52,7 @@ class Request(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What happened, for those who watch: the element's id, its name, and what."""
+    """Something that happened in a case: the element's id, its name, and what happened."""
 
     element: str
     name: str
@@ -59,17 +62,17 @@ class Event(NamedTuple):
 class Case:
     """One run of a process.
 
-    Every method that continues it takes the time, in seconds since 1970; `new_id` gives the
-    ids of its tasks. An engine calls `advance`, then `begin` for each of `wanted`, keeps the
-    case, makes the calls, and tells how each ended by `end`.
+    Every method that continues it takes the time, in seconds since 1970. `new_id` returns the
+    ids of its tasks. An engine calls `advance`, then `begin` for each task of `wanted`, stores the
+    case, makes the calls, and passes each result to `end`.
 
     id        its name, which never changes
-    process   the process it follows
-    workflow  SpiffWorkflow's own object, for everything that this class has not
+    process   the process that it runs
+    workflow  SpiffWorkflow's own object, for everything that this class does not offer
     calls     the record of each call that is not over, by the id of its task
-    fault     why it stopped, where it was not a call
-    late      the results of calls that the process had left before they ended
-    resend_after_seconds  after how long a call that was not found is made again; None: never
+    fault     why it stopped, if the process itself failed and not a call
+    late      the results of calls whose task the process had left before they ended
+    resend_after_seconds  after this time, a call that was not found is made again; None: never
     """
 
     def __init__(
@@ -92,7 +95,8 @@ class Case:
         self.resend_after_seconds: float | None = None
         self.calls = Calls(calls or {})
         self._new_id = new_id
-        # The tasks whose call the process still waits for; it may have left others.
+        # The tasks whose call the process still waits for. A call whose task it has left is not
+        # here.
         self._tasks: dict[str, Any] = {}
         if self.calls:
             workflows = (workflow, *workflow.subprocesses.values())
@@ -112,10 +116,10 @@ class Case:
         new_id: NewId,
         names: Mapping[str, Any] | None = None,
     ) -> Case:
-        """Make a case with this data at its start; nothing runs yet.
+        """Create a case with its first data. Nothing runs yet.
 
-        `names` are what its expressions may use beside Python's. Raise InvalidInput where `data` is
-        no JSON.
+        `names` are additional names that its expressions may use. Raise InvalidInput if `data` is
+        not JSON.
         """
         first = _copied(data)
         with given(now, new_id):
@@ -128,33 +132,32 @@ class Case:
     def __repr__(self) -> str:
         return f"<Case {self.id} of {self.process.name}: {self.status}>"
 
-    # Its state
-
     @property
     def data(self) -> dict[str, Any]:
-        """The data of the process at its end, or at the task that it has reached."""
+        """The data of the process at its end, or at the last task that has ended."""
         last = self.workflow.last_task
         data = self.workflow.data if self.workflow.completed or last is None else last.data
         return {name: value for name, value in data.items() if name not in _NOT_DATA}
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """Return why it stopped: the call's `ConnectorError.to_dict()` and `task`, its element.
+        """Return why it stopped: `ConnectorError.to_dict()` plus `task`, the id of the element.
 
-        A call of which nobody knows whether it was carried out comes before any failure. The code
-        is "PROCESS_FAULT" for a fault of the process itself. `stopped` has all calls.
+        If several calls have stopped, a call with an unknown outcome comes first. The code is
+        "PROCESS_FAULT" if the process itself failed. `stopped` has all calls.
         """
         unknown = next(iter(self.calls.of(State.UNKNOWN).values()), None)
         return self._failure() if unknown is None else unknown.error
 
     @property
     def stopped(self) -> list[dict[str, Any]]:
-        """Return the calls that stand still, those of unknown outcome first.
+        """Return the calls that have stopped, those with an unknown outcome first.
 
-        Each has `task` (its own id), `element` (of the BPMN file), `why` ("interrupted": nobody
-        knows whether it was carried out, or "failed"), `inputs`, by which to tell those of a loop
-        apart, `error`, and for an interrupted one `since`, the moment at which it began, and what
-        the look-up found: `candidates` and `looked_until`.
+        Each has `task` (its own id), `element` (its id in the BPMN file), `why`, `inputs` and
+        `error`. `why` is "failed", or "interrupted" if it is not known whether the call was carried
+        out. `inputs` show which call of a loop it is. An interrupted call also has `since` (when it
+        began, in seconds since 1970), `candidates` (identifiers of messages that may be its own)
+        and `looked_until` (when the look-up ended).
         """
         return [self._describe(name) for name in self._stopped(None)]
 
@@ -174,8 +177,8 @@ class Case:
 
     @property
     def status(self) -> str:
-        """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
-        "interrupted": nobody knows whether a call was carried out."""
+        """Return "running", "waiting" (for a time, a person or an event), "finished", "failed", or
+        "interrupted" (it is not known whether a call was carried out)."""
         if self.calls.of(State.UNKNOWN):
             return "interrupted"
         if self._failure() is not None:
@@ -188,11 +191,14 @@ class Case:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended, so that only its outcome must be kept."""
+        """Tell whether the case is over: then only its outcome must be stored."""
         return self.workflow.completed and not self.calls and self.fault is None
 
     def due(self) -> float | None:
-        """Return the moment at which something happens by itself, or None. Raise as `timer`."""
+        """Return when the case continues by itself (seconds since 1970), or None.
+
+        Raise as `timer` does.
+        """
         if self._failure() is not None or self.workflow.completed:
             return None
         if self.workflow.track.ready:
@@ -202,9 +208,9 @@ class Case:
         return min(moments if timer is None else [*moments, timer], default=None)
 
     def timer(self) -> float | None:
-        """Return the moment at which the next timer fires, or None.
+        """Return when the next timer fires (seconds since 1970), or None.
 
-        Raise ValueError or OverflowError for a time that no calendar has.
+        Raise ValueError or OverflowError if the timer has a date that does not exist.
         """
         if self._failure() is not None or self.workflow.completed:
             return None
@@ -213,7 +219,7 @@ class Case:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether no call of it is wanted or under way, and nothing is ready to run."""
+        """Tell whether nothing is ready to run, and no call is wanted or begun."""
         if self.calls.of(State.BEGUN):
             return False
         wanted = self.calls.of(State.WANTED).values()
@@ -223,16 +229,16 @@ class Case:
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
-        """Return the user and manual tasks that wait for somebody.
+        """Return the user and manual tasks that wait for a person.
 
-        Each has `task` (its own id), `element` (of the BPMN file), `name`, `lane`, `data`, and
-        where the drawing has them, `instructions` and `form` (the names of its files).
+        Each has `task` (its own id), `element` (its id in the BPMN file), `name` and `data`. If the
+        drawing has them, it also has `lane`, `instructions` and `form` (the names of its files).
         """
         return [_for_people(task) for task in self.workflow.track.manual.values()]
 
     @property
     def waits(self) -> set[tuple[str, str]]:
-        """Return what can come from outside: ("message", name) and ("signal", name)."""
+        """Return the events that the case waits for, as ("message", name) and ("signal", name)."""
         if self.workflow.completed or self._failure() is not None:
             return set()
         return {
@@ -244,23 +250,23 @@ class Case:
         }
 
     def wanted(self, now: float) -> list[str]:
-        """Return the tasks whose call may begin."""
+        """Return the ids of the tasks whose call may begin at `now`."""
         if self._failure() is not None:
             return []
         return [name for name, call in self.calls.of(State.WANTED).items() if call.due <= now]
 
     def is_wanted(self, name: str) -> bool:
-        """Tell whether a call is to begin, now or when it is due.
+        """Tell whether a call must begin, now or when it is due.
 
-        In a case that has stopped, only what may have been carried out is still looked up.
+        After a case has failed, only calls that may have been carried out are still looked up.
         """
         call = self.calls.of(State.WANTED).get(name)
         return call is not None and (call.since is not None or self._failure() is None)
 
     def take_fresh(self) -> list[tuple[str, float]]:
-        """Return the calls that became wanted since it was asked for last, and when they are due.
+        """Return the calls that became wanted since the last time: task ids, and when they are due.
 
-        Those of a case that has stopped come too; `begin` refuses them.
+        It returns the calls of a stopped case too; `begin` refuses them.
         """
         wanted = self.calls.of(State.WANTED)
         fresh = [
@@ -271,18 +277,16 @@ class Case:
 
     @property
     def scripts_run(self) -> int:
-        """Return how often data may have been changed in place since the case was read."""
+        """Return how often an expression may have changed data in place since the case was read."""
         return self._scripts.count
 
     def take_events(self) -> list[Event]:
-        """Return what happened since it was asked for last."""
+        """Return the events since the last time."""
         events, self._events = self._events, []
         return events
 
-    # What an engine tells it
-
     def advance(self, now: float) -> None:
-        """Run all that stays inside the process."""
+        """Run all steps of the process that are possible without a call or an event."""
         if self._failure() is not None or self.workflow.completed:
             return
 
@@ -293,14 +297,15 @@ class Case:
         try:
             with given(now, self._new_id):
                 self.workflow.do_engine_steps(did_complete_task=seen)
-                while self.workflow.track.ready:  # a timer has fired
+                while self.workflow.track.ready:
+                    # A timer has fired
                     self.workflow.do_engine_steps(did_complete_task=seen)
-        # Expressions may raise anything, and SpiffWorkflow raises plain Exception for a wrong
-        # duration: only this case must stop, not the others.
+        # Expressions may raise anything, and SpiffWorkflow raises Exception itself for a wrong
+        # duration. Only this case must stop, not the others.
         except Exception as error:  # noqa: BLE001
             self.stop(error)
         for task in self._scripts.wanted:
-            # A timer's next cycle may reach a task again: one task is one call.
+            # The next cycle of a timer may reach a task again, but one task makes one call.
             if task.state == TaskState.STARTED and str(task.id) not in self.calls:
                 self._tasks[str(task.id)] = task
                 spec = task.task_spec
@@ -318,10 +323,10 @@ class Case:
         with given(now, self._new_id):
             self.workflow.prune()
         if not self._is_open():
-            self.stop(RuntimeError(f"it stands still: {self._waiting()} can't come to its end"))
+            self.stop(RuntimeError(f"it can't continue: {self._waiting()} can never end"))
 
     def _forget_left(self) -> None:
-        """Forget the calls whose tasks the process left before the call began."""
+        """Forget the calls that had not begun when the process left their tasks."""
         for task in list(self._tasks.values()):
             name = str(task.id)
             call = self.calls[name]
@@ -329,10 +334,10 @@ class Case:
                 self._forget(name)
 
     def begin(self, name: str, now: float, clock: float | None = None) -> Request | None:
-        """Mark a call as begun and return what to ask, or None where it can't be made any more.
+        """Mark a call as begun and return its request, or None if it can't be made any more.
 
-        It must be stored as begun before anything is sent. `clock` is the time by the service's
-        clock, where that differs from `now`.
+        The case must be stored before the call is made. `clock` is the time that is recorded as the
+        begin of the call, if that must differ from `now`.
         """
         if not self.is_wanted(name) or self.calls[name].due > now:
             return None
@@ -351,24 +356,25 @@ class Case:
             except SpiffWorkflowException as error:
                 self.calls.go(name, "fail", self._reason(task, error))
                 return None
-            call.inputs = asked if _is_json(asked) else None  # it will be refused
+            # The connector will refuse inputs that are not JSON
+            call.inputs = asked if _is_json(asked) else None
         self._tell_of(call, "begins")
         resend = self._may_resend(call, now)
         call.resends += resend
         return Request(name, call.operator, asked, call.before, resend)
 
     def _may_resend(self, call: Call, now: float) -> bool:
-        """Tell whether a call may be sent again: only once, and only long enough after it began."""
+        """Tell whether a call may be sent again: only once, after `resend_after_seconds`."""
         if call.before is None or self.resend_after_seconds is None or call.resends:
             return False
         return now - call.before >= self.resend_after_seconds
 
     def withdraw(self, name: str) -> None:
-        """Remove the mark of a call that is not made after all."""
+        """Mark a call as not begun: it was not made."""
         self.calls.go(name, "withdraw")
 
     def end(self, name: str, result: dict[str, Any] | ConnectorError, now: float) -> None:
-        """Take the result of a call: its output, or the connector's error."""
+        """Process the result of a call: its output, or the connector's error."""
         call = self.calls[name]
         if isinstance(result, ConnectorError):
             result = _in_doubt(call, result)
@@ -388,50 +394,50 @@ class Case:
                 self._succeed(name, result)
 
     def lose(self, harmless: Callable[[str], bool]) -> None:
-        """Say that nobody knows how the begun calls ended: their process has ended.
+        """Record that it is not known how the begun calls ended, because their program has ended.
 
-        `harmless` tells whether an operator's call may be made again without harm. The other calls
-        are wanted again, and `begin` says since when.
+        `harmless(operator)` tells whether a call can be repeated without harm. The other calls will
+        be looked up: `begin` returns them with `since`.
         """
         for name in list(self.calls.of(State.BEGUN)):
             if harmless(self.calls[name].operator):
                 if self._is_left(name):
-                    self._forget(name)  # nobody waits for it
+                    # The process does not wait for this call any more
+                    self._forget(name)
                 else:
                     self.calls.go(name, "lose", harmless=True)
             else:
                 self.calls.go(name, "lose", harmless=False)
 
     def look(self) -> None:
-        """Let the calls be looked up once more whose outcome nobody knows."""
+        """Look up once more the calls whose outcome is not known."""
         for name in list(self.calls.of(State.UNKNOWN)):
             self.calls.go(name, "look")
 
     def stop(self, error: Exception) -> None:
-        """Stop the case for a fault of the process itself; the first reason is kept."""
+        """Stop the case because the process itself failed. The first reason is kept."""
         task = getattr(error, "task", None)
         reason = self._reason(task, error)
         self.fault = self.fault or reason
 
-    # What people decide
-
     def retry(self, name: str | None, now: float) -> None:
-        """Let a stopped case try again what stopped it.
+        """Repeat the calls that stopped the case.
 
-        `name` is the element or the task (see `stopped`) to try; without it, all that failed is
-        tried, and only where nothing failed, the interrupted calls. Those may have been carried
-        out: look first, and `settle` what was. Raise InvalidInput where nothing of this name
-        stopped.
+        `name` is the id of one element or task (see `stopped`). Without it, all failed calls are
+        repeated; if none failed, the interrupted calls. An interrupted call may have been carried
+        out. Check that first, and use `settle` if it was. Raise InvalidInput if no call of this
+        name has stopped.
         """
         chosen = self._stopped(name)
         if name is None and self._failure() is not None:
             chosen = [task_id for task_id in chosen if self.calls[task_id].state is State.FAILED]
         elif name is not None and not chosen:
-            raise InvalidInput(f"no call of '{name}' stands still.")
+            raise InvalidInput(f"no call of '{name}' has stopped.")
         for task_id in chosen:
             self.calls.go(task_id, "retry")
             if self._is_left(task_id):
-                self._forget(task_id)  # the process has left it, and goes on without its result
+                # The process has left this task and does not need its result
+                self._forget(task_id)
         if self.calls.of(State.FAILED):
             return
         self.fault = None
@@ -439,17 +445,17 @@ class Case:
             for task in self.workflow.get_tasks(state=TaskState.ERROR):
                 task_id = str(task.id)
                 if task_id in self.calls:
-                    # The call succeeded and is not made again; only what follows it is.
+                    # The call succeeded. Only the steps after it are repeated.
                     task._set_state(TaskState.STARTED)
                     self._complete(task_id)
                 else:
                     self.workflow.reset_from_task_id(task.id)
 
     def to_settle(self, output: Mapping[str, Any], name: str | None) -> tuple[str, str]:
-        """Return the task and the operator of the call that stands still and has this output.
+        """Return the task and the operator of the stopped call that this output fits.
 
-        `name` is the element or the task (see `stopped`), where several stand still and `output`
-        fits the inputs of more than one. Raise InvalidInput unless exactly one call fits.
+        `name` is the id of the element or of the task (see `stopped`). It is needed if `output`
+        fits the inputs of several stopped calls. Raise InvalidInput unless exactly one call fits.
         """
         if not isinstance(output, Mapping):
             raise InvalidInput("the output of a call must be an object with its fields.")
@@ -467,7 +473,7 @@ class Case:
         return stopped[0], self.calls[stopped[0]].operator
 
     def settle(self, name: str, output: Mapping[str, Any], now: float) -> None:
-        """Give the output of a call that stands still (`to_settle` finds it), checked before."""
+        """Give the output of a stopped call (see `to_settle`). The caller has checked it."""
         self.calls.go(name, "settle")
         if self._is_left(name):
             self._keep_late(name, dict(output))
@@ -476,9 +482,10 @@ class Case:
             self._succeed(name, dict(output))
 
     def complete(self, name: str, data: Mapping[str, Any], now: float) -> None:
-        """End a user or manual task: its element or its own id (see `tasks`), and what was entered.
+        """Complete a user or manual task with the data that a person entered.
 
-        Raise InvalidInput where no task of this name waits, several do, or `data` is no JSON.
+        `name` is the id of the task or of its element (see `tasks`). Raise InvalidInput unless
+        exactly one such task waits, and `data` is JSON.
         """
         waiting = self.workflow.track.manual.values()
         chosen = [task for task in waiting if name in (task.task_spec.bpmn_id, str(task.id))]
@@ -509,11 +516,12 @@ class Case:
         correlation: Mapping[str, Any],
         now: float,
     ) -> bool:
-        """Take a "message" or a "signal" if it waits for one, and tell whether it did.
+        """Receive a "message" or a "signal". Return whether the case waited for it.
 
-        `payload` becomes the variable that the drawing names for it, or each of its fields one.
-        `correlation` says which case is meant: each name is a correlation property of the drawing,
-        or else a variable of the case, and must have this value.
+        If the drawing names a variable for the event, `payload` becomes that variable; otherwise
+        each field of `payload` becomes a variable. Each name in `correlation` is a correlation
+        property of the drawing, or else a variable of the case, and must have this value. Raise
+        InvalidInput if `payload` is not JSON.
         """
         if (kind, name) not in self.waits or not self._correlates(correlation):
             return False
@@ -536,10 +544,8 @@ class Case:
                 known.update(properties)
         return all(name in known and known[name] == value for name, value in correlation.items())
 
-    # Internals
-
     def _is_open(self) -> bool:
-        """Tell whether it has ended, has stopped, or anything can still happen in it."""
+        """Tell whether the case has ended, has stopped, or can still continue."""
         workflow = self.workflow
         return bool(
             workflow.completed
@@ -555,19 +561,19 @@ class Case:
         return ", ".join(_named(task)[0] for task in waiting) or "the process"
 
     def _stopped(self, name: str | None) -> list[str]:
-        """Return the calls that stand still, all or those of one element or task id."""
+        """Return the task ids of the stopped calls: all, or those of one element or task."""
         stopped = [*self.calls.of(State.UNKNOWN), *self.calls.of(State.FAILED)]
         return [
             task_id for task_id in stopped if name in (None, self.calls[task_id].element, task_id)
         ]
 
     def _failure(self) -> dict[str, Any] | None:
-        """Return why it can't go on: a call that failed, or a fault of the process itself."""
+        """Return why the case has failed (a call, or the process itself), or None."""
         failed = next(iter(self.calls.of(State.FAILED).values()), None)
         return self.fault if failed is None else failed.error
 
     def _is_left(self, name: str) -> bool:
-        """Tell whether the process has gone on without this call."""
+        """Tell whether the process has left the task of this call."""
         task = self._tasks.get(name)
         return task is None or task.state != TaskState.STARTED
 
@@ -584,7 +590,8 @@ class Case:
         task = self._tasks[name]
         try:
             task.complete()
-        except SpiffWorkflowException as error:  # from its post-script, or from the next task
+        except SpiffWorkflowException as error:
+            # The error is from the task's post-script, or from the next task
             error.task = getattr(error, "task", None) or task
             self.stop(error)
         else:
@@ -592,7 +599,7 @@ class Case:
             self._tell(task)
 
     def _refuse(self, name: str, error: ConnectorError, now: float) -> None:
-        """Repeat a failed call, hand its error to the process, or stop the case, in this order."""
+        """Repeat a failed call, or pass its error to the process, or else stop the case."""
         task, call = self._tasks[name], self.calls[name]
         spec = task.task_spec
         if error.retryable and call.attempts <= (spec.retries or 0):
@@ -620,7 +627,7 @@ class Case:
         self.calls.go(name, "doubt" if unknown else "fail", self._reason(task, error))
 
     def _reason(self, task: Any, error: Exception) -> dict[str, Any]:
-        """Describe what stopped a task, or the process where there is none."""
+        """Describe what stopped a task, or the process if `task` is None."""
         if task is None:
             return self._explain(f"'{self.process.name}'", None, error)
         self._tell(task, getattr(error, "code", "failed"))
@@ -631,11 +638,12 @@ class Case:
         reason = str(error).rstrip(".") or type(error).__name__
         cause = getattr(error, "exception", None) or error.__cause__
         if cause is not None and known["code"] == "PROCESS_FAULT":
-            reason += f" ({type(cause).__name__})"  # the exception's text may quote data
+            # The exception's text may contain data, so only its type is shown
+            reason += f" ({type(cause).__name__})"
         return {**known, "message": f"{self.process.file}: {where}: {reason}.", "task": element}
 
     def _tell(self, task: Any, what: str = "done") -> None:
-        """Note what happened for those who watch."""
+        """Add an event for `take_events`."""
         element = task.task_spec.bpmn_id
         if element:
             self._events.append(Event(element, task.task_spec.bpmn_name or element, what))
@@ -644,7 +652,7 @@ class Case:
         self._events.append(Event(call.element, call.name or call.element, what))
 
     def _keep_late(self, name: str, result: dict[str, Any]) -> None:
-        """Keep the result of a call whose task the process has left in the meantime."""
+        """Keep the result of a call whose task the process left before the call ended."""
         element = self.calls[name].element
         self._forget(name)
         self.late.append({"task": name, "element": element, "result": result})
@@ -656,7 +664,7 @@ class Case:
 
 
 def _named(task: Any) -> tuple[str, str]:
-    """Return how to name a task to people, and its id."""
+    """Return a task's name for a message to people, and the id of its element."""
     element = task.task_spec.bpmn_id or task.task_spec.name
     name = getattr(task.task_spec, "bpmn_name", None)
     return (f"'{name}' ({element})" if name else f"'{element}'"), element
@@ -667,14 +675,14 @@ def _is_from_outside(task: Any) -> bool:
 
 
 def _parts(definition: Any) -> list[Any]:
-    """Return the events that an event waits for: of an event-based gateway, several."""
+    """Return the events that this definition waits for. An event-based gateway has several."""
     if isinstance(definition, MultipleEventDefinition):
         return list(definition.event_definitions)
     return [definition]
 
 
 def _variable(definition: Any) -> str | None:
-    """Return the variable that the drawing names for what an event brings."""
+    """Return the variable that the drawing names for the payload of an event, or None."""
     return getattr(definition, "message_var", None) or getattr(definition, "variable", None)
 
 
@@ -700,7 +708,7 @@ def _for_people(task: Any) -> dict[str, Any]:
 
 
 def _in_doubt(call: Call, error: ConnectorError) -> ConnectorError:
-    """Keep the doubt: this attempt was not made, but an earlier one may have been."""
+    """Return OutcomeUnknown if this attempt sent nothing but an earlier one may have sent."""
     surely = call.before is None or error.outcome != "not_sent" or error.retryable
     return error if surely else OutcomeUnknown(str(error))
 
@@ -714,19 +722,19 @@ def _is_json(value: Any) -> bool:
 
 
 def _is_of(output: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Tell whether an output is of a call with these inputs, by the fields that both have."""
+    """Tell whether an output fits these inputs: the fields that both have must be equal."""
     shared = output.keys() & asked.keys()
     return bool(shared) and all(output[name] == asked[name] for name in shared)
 
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a case's first data by way of JSON, which is what it must be."""
+    """Copy data through JSON. Raise InvalidInput if it is not JSON."""
     try:
         copied: dict[str, Any] = json.loads(json.dumps(dict(data), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the data of a case must be JSON ({error}).") from error
     if any("typename" in record for record in _objects(copied)):
-        raise InvalidInput("the name 'typename' is SpiffWorkflow's own: name the field otherwise.")
+        raise InvalidInput("SpiffWorkflow reserves the name 'typename': rename this field.")
     return copied
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a process or a case, beside what a connector reports."""
+"""The errors of processes and cases. Connectors have their own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class InvalidProcess(ConnectorError):
-    """A BPMN file that can't be run: `problems` has every reason with its element's id."""
+    """A BPMN file can't be run. `problems` has every reason, with the id of the element."""
 
     code = "INVALID_PROCESS"
 
 
 class CaseStopped(ConnectorError):
-    """A case that can't go on by itself: `code` and `task` say why; `case` is the case."""
+    """A case failed or was interrupted. `code` and `task` (the element's id) say why."""
 
     def __init__(self, case: Case | Any) -> None:
         error = case.error or {}
@@ -29,8 +29,9 @@ class CaseStopped(ConnectorError):
 
 
 class UnexpectedFault(ConnectorError):
-    """An exception that a connector did not expect. Its text may hold data and is not shown."""
+    """A connector raised an unexpected exception. Its text may contain data and is not shown."""
 
     def __init__(self, effect: str, fault: BaseException) -> None:
-        super().__init__(f"The connector failed by itself ({type(fault).__name__}); see the log.")
+        name = type(fault).__name__
+        super().__init__(f"The connector failed because of its own defect ({name}); see the log.")
         self.outcome = "not_sent" if effect == "read" else "unknown"

@@ -1,4 +1,4 @@
-"""Reads cases of the first format, which was SpiffWorkflow's own, with the calls in its tasks."""
+"""Reads cases of the first format: SpiffWorkflow's own format, with the calls inside its tasks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .workflow import Subprocess, Task, Workflow
 def case_of_first_format(
     case_id: str, process: Process, state: dict[str, Any], now: float, new_id: NewId
 ) -> Case:
-    """Return the case of this state. `now` is a moment before its calls began.
+    """Return the case of this state. `now` is a time before its calls began, as seconds since 1970.
 
-    Raise LookupError, TypeError, ValueError or AttributeError.
+    Raise LookupError, TypeError, ValueError or AttributeError if the state can't be read.
     """
     registry = spiff_registry()
     BpmnWorkflowConverter(Workflow, registry, "BpmnWorkflow")

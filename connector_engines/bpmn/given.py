@@ -1,14 +1,14 @@
 """The time and the identifiers that SpiffWorkflow uses while a case runs a step.
 
-SpiffWorkflow takes both from the machine. An engine that repeats its history, as Temporal's does,
-must supply them itself, and the same ones each time. So these names of SpiffWorkflow's modules are
-replaced, once, and only these:
+SpiffWorkflow takes both from the machine. But an engine that repeats its history, such as Temporal,
+must supply the same values each time. So this module replaces these names in SpiffWorkflow's
+modules, once, and no others:
 
 SpiffWorkflow.task.uuid4    the id of a new task
 SpiffWorkflow.task.time     when a task changed its state; joins merge data in this order
 ...timer.datetime           whether a timer's moment has come
 
-Outside of `given` they work as before, so that nothing changes for other users of SpiffWorkflow.
+Outside of `given` they work as before, so nothing changes for other users of SpiffWorkflow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GIVEN: ContextVar[_Given | None] = ContextVar("connector_engines.bpmn.given", d
 
 
 class given(contextlib.AbstractContextManager[None]):
-    """Let all that SpiffWorkflow does in this block happen at `now` (seconds since 1970)."""
+    """In this block, SpiffWorkflow uses `now` (seconds since 1970) and ids from `new_id`."""
 
     def __init__(self, now: float, new_id: NewId) -> None:
         self._given = _Given(now, new_id)
@@ -58,7 +58,7 @@ def _new_id() -> UUID:
 
 
 def moment() -> float:
-    """Return the given moment, or the machine's where none is given."""
+    """Return the given time in seconds since 1970, or the machine's time outside of `given`."""
     context = _GIVEN.get()
     return context.now if context else _machine_time()
 
@@ -69,9 +69,9 @@ class _Kind(type):
 
 
 class datetime(calendar.datetime, metaclass=_Kind):
-    """The `datetime` of expressions and timers: its `now` is the given moment.
+    """The `datetime` of expressions and timers: its `now` is the given time.
 
-    It makes plain datetimes, which can be compared and saved as usual.
+    It creates ordinary datetimes, which can be compared and saved as usual.
     """
 
     def __new__(cls, *parts: Any, **named: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Reads and checks a BPMN file. A file with a fault is refused before any case starts.
+"""Reads and checks a BPMN file. A file with an error is refused before any case starts.
 
-The XML of a file that is not trusted can do no harm. Its expressions can: they are Python, as
-always in SpiffWorkflow, so run only processes that you trust.
+The XML of an unknown file can do no harm, but its expressions can: SpiffWorkflow's expressions are
+Python code. So run only processes that you trust.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ MOST_BYTES = 4 * 1024**2
 
 
 class Process(NamedTuple):
-    """A process that can be run. `key` is a hash of this definition, whatever its file's name is.
+    """A process that can be run.
 
-    `spec` and `subprocesses` are SpiffWorkflow's specifications, shared by all its cases.
+    `key` is a hash of the files' content and the process's id, `name` is that id, `file` the name
+    of its file. `spec` and `subprocesses` are SpiffWorkflow's specifications; all cases share them.
     """
 
     key: str
@@ -116,7 +117,7 @@ DATA_STORES = "data_stores"
 
 
 class DataStore(BpmnDataStoreSpecification):  # type: ignore[misc]  # SpiffWorkflow has no types
-    """A data store, which lasts as long as its case: nothing is shared between cases."""
+    """A data store. It belongs to one case: cases share no data."""
 
     def get(self, my_task: Any) -> None:
         values = my_task.workflow.top_workflow.data.get(DATA_STORES, {})
@@ -162,11 +163,12 @@ def parse(
     settings: Mapping[str, Mapping[str, Any]],
     process_id: str | None = None,
 ) -> Process:
-    """Return one process of some files, after every check that is possible before it runs.
+    """Return one process of these files, after all checks that are possible before it runs.
 
-    The files are BPMN, and DMN for decisions. `settings` say which global parameters fill inputs
-    that no task gives. `process_id` is needed where several processes could be meant. Raise
-    InvalidProcess with every problem.
+    `contents` are BPMN files, and DMN files for decisions, by their path. `settings` are the
+    settings of each connector: a global parameter that is set there may be missing in a task.
+    `process_id` is needed if it is not clear which process to run. Raise InvalidProcess with every
+    problem.
     """
     trees = {path: _tree(path, content) for path, content in contents.items()}
     drawings = {path: tree for path, tree in trees.items() if _is_bpmn(tree)}
@@ -174,8 +176,8 @@ def parse(
     first = next(iter(contents))
     if not drawings:
         raise InvalidProcess(
-            f"{first}: it has decisions (DMN) and no process: give the BPMN file that asks for "
-            "them too, or the folder of both."
+            f"{first}: it has decisions (DMN) and no process: give the BPMN file that uses them "
+            "too, or the folder with both files."
         )
     chosen = _chosen(drawings, process_id)
     path = next(file for file, tree in drawings.items() if chosen in _processes(tree))
@@ -244,7 +246,7 @@ def _processes(tree: Any) -> dict[str, Any]:
 
 
 def _saved_by(tree: Any) -> str:
-    """Say which program saved a file that can't be run as it is."""
+    """Return a sentence that names the program that saved the file for another engine, or ""."""
     root = tree.getroot()
     program = root.get("exporter") or ""
     spaces = " ".join(str(space) for space in root.nsmap.values()).lower()
@@ -268,7 +270,8 @@ def _tree(path: Path, content: bytes) -> Any:
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        remove_comments=True,  # SpiffWorkflow reads comments as elements
+        # SpiffWorkflow would read comments as elements
+        remove_comments=True,
         remove_pis=True,
     )
     try:
@@ -277,16 +280,19 @@ def _tree(path: Path, content: bytes) -> Any:
         raise InvalidProcess(f"{path}: it is not well-formed XML ({error}).") from error
     if tree.docinfo.internalDTD is not None or tree.docinfo.doctype:
         raise InvalidProcess(
-            f"{path}: it has a DOCTYPE, which BPMN does not need and entities could abuse."
+            f"{path}: it has a DOCTYPE, which BPMN does not need and which can be dangerous: "
+            "remove it."
         )
     kind = etree.QName(tree.getroot())
     if kind.localname != "definitions" or not ("BPMN" in kind.namespace or "DMN" in kind.namespace):
-        raise InvalidProcess(f"{path}: it is no BPMN 2.0 file: its root is no 'definitions'.")
+        raise InvalidProcess(
+            f"{path}: it is not a BPMN 2.0 file: its root element is not 'definitions'."
+        )
     return tree
 
 
 def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
-    """Return the id of the process to run: the one asked for, or the only one that can be meant."""
+    """Return the id of the process to run: `asked`, or the only process that no other one calls."""
     processes = {
         name: process for tree in drawings.values() for name, process in _processes(tree).items()
     }
@@ -323,12 +329,13 @@ def _chosen(drawings: Mapping[Path, Any], asked: str | None) -> str:
 
 
 def _complete(tree: Any) -> None:
-    """Add what BPMN lets people leave out, and remove what its schema does not have."""
+    """Add elements that BPMN allows to leave out, and remove attributes that its schema lacks."""
     for xpath, attribute in _ARENA:
         for element in tree.xpath(xpath, namespaces=_NAMES):
             element.attrib.pop(attribute, None)
     for process in tree.iterfind(".//bpmn:process", _NAMES):
-        process.set("isExecutable", "true")  # it was named, or is called
+        # The caller named this process, or another process calls it
+        process.set("isExecutable", "true")
     declared = {store.get("id") for store in tree.iterfind(".//bpmn:dataStore", _NAMES)}
     for reference in tree.iterfind(".//bpmn:dataStoreReference", _NAMES):
         store = reference.get("dataStoreRef") or reference.get("id")
@@ -357,7 +364,7 @@ def _leaving(tree: Any) -> set[str | None]:
 
 
 def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any]) -> Iterator[str]:
-    """Check that the processes and decisions that are called are in one of the files."""
+    """Check that each called process and decision is in one of the files."""
     processes = {name for drawing in drawings.values() for name in _processes(drawing)}
     for call in tree.iterfind(".//bpmn:callActivity", _NAMES):
         name = call.get("calledElement")
@@ -366,7 +373,7 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
         elif name not in processes:
             yield (
                 f"'{call.get('id')}' calls the process '{name}', which is in none of the files: "
-                "give its file too, or the folder of both"
+                "give its file too, or the folder with both files"
             )
     known = {
         element.get("id")
@@ -384,12 +391,12 @@ def _calls(tree: Any, drawings: Mapping[Path, Any], decisions: Mapping[Path, Any
             yield (
                 f"'{task.get('id')}' asks for the decision '{name.strip()}' "
                 "(spiffworkflow:calledDecisionId), which is in none of the files: give its DMN "
-                "file too, or the folder of both"
+                "file too, or the folder with both files"
             )
 
 
 def _references(tree: Any) -> Iterator[str]:
-    """Check that what an element points to is there; a lost boundary event would catch nothing."""
+    """Check that ids are unique and that every id that an element refers to exists."""
     elements = tree.iterfind(".//bpmn:*", _NAMES)
     counts = Counter(element.get("id") for element in elements if not _is_data_item(element))
     known = {element.get("id") for element in tree.iter()}
@@ -400,23 +407,26 @@ def _references(tree: Any) -> Iterator[str]:
         for attribute in ("sourceRef", "targetRef", "attachedToRef", "errorRef"):
             name = element.get(attribute)
             if name is not None and name not in known:
-                yield f"'{element.get('id')}' {attribute} names '{name}', which is not there"
+                yield f"'{element.get('id')}' {attribute} names '{name}', which does not exist"
 
 
 def _is_data_item(element: Any) -> bool:
-    """Tell whether it names the variable of a loop by its id: several loops may have the same."""
+    """Tell whether the element's id is a variable of a loop. Several loops may use the same."""
     return element.tag in (full_tag("inputDataItem"), full_tag("outputDataItem"))
 
 
 def _unsupported(tree: Any) -> Iterator[str]:
-    """Refuse what SpiffWorkflow would ignore, or carry out in another way than it is drawn."""
+    """Refuse elements that SpiffWorkflow would ignore, or would run in another way than drawn."""
     for xpath, why in _UNSUPPORTED.items():
         for element in tree.xpath(xpath, namespaces=_NAMES):
             yield f"'{element.get('id')}' {why}"
     leaving = _leaving(tree)
     for element in tree.xpath(_WAYS, namespaces=_NAMES):
         if element.get("id") not in leaving:
-            yield f"'{element.get('id')}' leads nowhere: let a sequence flow lead to an end event"
+            yield (
+                f"'{element.get('id')}' has no outgoing sequence flow: draw one, for example to an "
+                "end event"
+            )
 
 
 def _operators(
@@ -451,7 +461,7 @@ def _operators(
         schema = action.input_schema
         for name in given:
             if name not in schema["properties"]:
-                yield f"{where} gives '{name}', which is no input of {action_name}"
+                yield f"{where} gives '{name}', which is not an input of {action_name}"
         for name in schema.get("required", ()):
             filled = name in action.globals and settings[connector_name].get(name)
             if not given.get(name) and not filled:
@@ -476,7 +486,7 @@ def _operator(task: Any) -> Any:
 
 
 def _of_others(task: Any) -> str:
-    """Say what a service task has that another engine would use."""
+    """Return a part of a sentence that names what the task has for another engine, or ""."""
     definition = task.find("bpmn:extensionElements/zeebe:taskDefinition", _NAMES)
     if definition is not None:
         return f", which has the Camunda job type '{definition.get('type')}',"
@@ -488,7 +498,7 @@ def _of_others(task: Any) -> str:
 
 
 def _offered(connectors: Mapping[str, Connector]) -> str:
-    """List the operators there are, with the inputs that they need."""
+    """Return a text that lists all operators, with the inputs that they need."""
     offered = []
     for name, connector in connectors.items():
         for action in connector.actions.values():
@@ -517,7 +527,7 @@ def _expressions(tree: Any) -> Iterator[str]:
             with contextlib.suppress(SyntaxError, ValueError, RecursionError):
                 value = ast.literal_eval(text)
                 if not _is_time(value, parse_time):
-                    yield f"{where} is no ISO 8601 {_KINDS[name]}"
+                    yield f"{where} is not an ISO 8601 {_KINDS[name]}"
 
 
 def _owner(element: Any) -> str | None:
@@ -546,7 +556,7 @@ def _syntax(where: str, text: str, mode: str) -> Iterator[str]:
 
 
 def starts(process: Process) -> set[tuple[str, str]]:
-    """Return what a process starts with: ("message", name) and ("signal", name)."""
+    """Return the events that start a process, as ("message", name) and ("signal", name)."""
     kinds = {"message": MessageEventDefinition, "signal": SignalEventDefinition}
     return {
         (kind, event.event_definition.name)

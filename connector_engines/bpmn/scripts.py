@@ -23,8 +23,8 @@ from connector_runtime.errors import ConnectorError
 
 from .given import datetime
 
-# What an expression may use beside the data of its case. This prevents accidents. It does not stop
-# an attacker: Python can't be restricted in that way.
+# What an expression may use in addition to the data of its case. This prevents accidents. It does
+# not stop an attacker: Python can't be restricted in that way.
 _BUILTINS: tuple[Any, ...] = (
     *(abs, all, any, bool, dict, divmod, enumerate, filter, float, format, frozenset, int),
     *(isinstance, len, list, map, max, min, next, range, repr, reversed, round, set, slice),
@@ -33,9 +33,10 @@ _BUILTINS: tuple[Any, ...] = (
 )
 
 
-# Python modules whose functions an expression may use; what they import is not offered.
+# Python modules whose functions an expression may use, without the names that they import.
 _MODULES = {
-    "datetime": datetime,  # its `now` is the case's own time
+    # Its `now` is the time of the case
+    "datetime": datetime,
     "timedelta": timedelta,
     "json": SimpleNamespace(dumps=json.dumps, loads=json.loads),
     "math": SimpleNamespace(
@@ -48,12 +49,12 @@ class ConnectorTask(ServiceTask):  # type: ignore[misc]  # SpiffWorkflow has no 
     """A service task whose operator is `connector/action`."""
 
     def _execute(self, task: Any) -> None:
-        """Leave the task started: None says that it is not done yet."""
+        """Request the call. Return None, which tells SpiffWorkflow that the task has not ended."""
         task.workflow.script_engine.wanted.append(task)
 
 
 class _Environment(TaskDataEnvironment):  # type: ignore[misc]
-    """Compiles an expression once: to compile it takes longer than to evaluate it."""
+    """Compiles an expression only once, because that takes longer than the evaluation."""
 
     def evaluate(self, expression: str, context: Any, external_context: Any = None) -> Any:
         return super().evaluate(_compiled(expression), context, external_context)
@@ -61,19 +62,20 @@ class _Environment(TaskDataEnvironment):  # type: ignore[misc]
 
 @lru_cache(maxsize=10_000)
 def _compiled(expression: str) -> CodeType:
-    return compile(expression.lstrip(" \t"), "<string>", "eval")  # as `eval` itself does
+    # `eval` removes leading blanks too
+    return compile(expression.lstrip(" \t"), "<string>", "eval")
 
 
 class Scripts(PythonScriptEngine):  # type: ignore[misc]
-    """Evaluates the expressions of a case with a few built-in functions, and no import.
+    """Evaluates the expressions of a case, with a few built-in functions and without imports.
 
-    `wanted` collects the service tasks that ask for their call. `count` is how many scripts ran, or
-    expressions that can change data in place.
+    `wanted` collects the service tasks that request a call. `count` is how many scripts have run,
+    plus how many expressions that can change data in place.
     """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         allowed = {builtin.__name__: builtin for builtin in _BUILTINS} | _MODULES | dict(names)
-        # As they are built-ins, a variable of the case with the same name is used first.
+        # Built-in names have the lowest priority: a variable of the case with this name is used.
         super().__init__(_Environment({"__builtins__": allowed}))
         self.wanted: list[Any] = []
         self.count = 0
@@ -90,11 +92,12 @@ class Scripts(PythonScriptEngine):  # type: ignore[misc]
 
 @lru_cache(maxsize=10_000)
 def _may_change(expression: str, others: frozenset[str]) -> bool:
-    """Tell whether an expression could change data: by a method, or by one of these functions."""
+    """Tell whether an expression could change data, by a method or by one of these functions."""
     try:
         nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
     except (SyntaxError, ValueError, RecursionError):
-        return False  # it can't be evaluated
+        # It can't be evaluated
+        return False
     modules = [
         node.value
         for node in nodes
@@ -116,10 +119,10 @@ def inputs(task: Any) -> dict[str, Any]:
 
 
 def throw(task: Any, error: ConnectorError) -> bool:
-    """Hand an error to the boundary event that is attached for it, and tell whether there was one.
+    """Pass an error to the boundary event that catches it. Return whether there is such an event.
 
-    BPMN's rule: the event of the nearest activity around the failed one is chosen, and of one
-    activity, the event for this code before the event for every code.
+    The rule of BPMN: the nearest activity around the failed one decides. If it has several events,
+    the event for this code is chosen before the event for every code.
     """
     definition = ErrorEventDefinition(error.code, code=error.code)
     event = BpmnEvent(definition, payload=error.to_dict())
@@ -141,7 +144,7 @@ def throw(task: Any, error: ConnectorError) -> bool:
 
 
 def _around(task: Any) -> Any:
-    """Give a task, the loop it is an instance of, and the tasks of the subprocesses around it."""
+    """Yield a task, the loop that it belongs to, and the tasks of the subprocesses around it."""
     while task is not None:
         yield task
         loop = task.parent
@@ -155,9 +158,9 @@ def _around(task: Any) -> Any:
 def script_names(
     connectors: Mapping[str, Connector], more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what expressions may use beside Python's own: `explain(connector, code)`, and `more`.
+    """Return the additional names for expressions: `explain(connector, code)`, and `more`.
 
-    What `explain` returns is in `Connector.explain`.
+    `Connector.explain` describes what `explain` returns.
     """
 
     def explain(connector: str, code: Any, language: str = "en") -> dict[str, Any] | None:

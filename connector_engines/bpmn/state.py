@@ -1,4 +1,4 @@
-"""A process and a case in parts of text: only those that changed need to be written again.
+"""Writes processes and cases as text. A case has many parts, so a commit writes only changed ones.
 
 A case is a mapping of names to JSON texts:
 
@@ -6,10 +6,11 @@ A case is a mapping of names to JSON texts:
     "s" + number    the head of a subprocess, by the task that started it
     "t" + number    a task
     "c" + number    the record of a task's call
-    "v" + number    a large value, or a part of a long list; once, however many tasks have it
+    "v" + number    a large value, or a part of a long list; stored once for all tasks that use it
 
-Numbers grow, so that parts which are written together are stored together. `Keeper.changes` gives
-the parts that have changed since they were stored last. Of a finished case, only the head is kept.
+Later parts have higher numbers, so that parts of the same time are stored next to each other.
+`Keeper.changes` returns the parts that have changed since they were stored. When a case is
+finished, only its head is kept.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ from .workflow import Subprocess, Task, Workflow, shared_output
 
 Parts = dict[str, str]
 
-_LARGE = 256  # a value with so many characters of JSON, or more, is kept by its hash
-_CHUNK = 32  # items of a long list in one part
+# A value with this many characters of JSON, or more, is a part of its own
+_LARGE = 256
+# How many items of a long list are in one part
+_CHUNK = 32
 
 
 def spiff_registry() -> Any:
-    """Return what writes and reads SpiffWorkflow's own objects, and our service task."""
+    """Return the converters for SpiffWorkflow's objects and for ConnectorTask."""
     config = {**SPIFF_CONFIG, ConnectorTask: ServiceTaskConverter}
     del config[ServiceTask]
     registry = BpmnWorkflowSerializer.configure(config, DefaultRegistry())
@@ -53,23 +56,25 @@ def spiff_registry() -> Any:
         lambda store: {"bpmn_id": store.bpmn_id, "bpmn_name": store.bpmn_name},
         lambda fields: DataStore(**fields),
     )
-    registry._encoder_mode = True  # the JSON encoder walks through the data
+    # The JSON encoder visits the data itself, so the registry must not do it too
+    registry._encoder_mode = True
     return registry
 
 
 _REGISTRY = spiff_registry()
 _ENCODER = BpmnWorkflowSerializer(_REGISTRY)._encoder_cls(separators=(",", ":"))
 _encode: Callable[[Any], str] = _ENCODER.encode
-_encode_name = lru_cache(4096)(_encode)  # of a variable: the same ones again and again
+# The names of variables repeat, so their JSON is cached
+_encode_name = lru_cache(4096)(_encode)
 
 
 def process_text(process: Process) -> str:
-    """Return a process as text, so that a case keeps its process when the file changes."""
+    """Return a process as text. A case keeps it, even if the BPMN file changes later."""
     return _encode(process._asdict())
 
 
 def process_of(text: str) -> Process:
-    """Return the process of this text. It holds expressions: it is code."""
+    """Return the process of this text. It contains expressions, which are code."""
     fields = json.loads(text)
     for name in ("spec", "subprocesses"):
         fields[name] = _REGISTRY.restore(fields[name])
@@ -77,9 +82,9 @@ def process_of(text: str) -> Process:
 
 
 def case_parts(case: Case) -> Parts:
-    """Return all parts of a case.
+    """Return all parts of a case: JSON texts by name.
 
-    Raise TypeError, ValueError or RecursionError where its data is no JSON.
+    Raise TypeError, ValueError or RecursionError if its data is not JSON.
     """
     writer = _Writer(case)
     writer.write_all()
@@ -94,7 +99,10 @@ def case_of(
     new_id: NewId,
     names: Mapping[str, Any] | None = None,
 ) -> Case:
-    """Return the case of these parts. Raise LookupError, TypeError, ValueError, AttributeError."""
+    """Return the case of these parts.
+
+    Raise LookupError, TypeError, ValueError or AttributeError if they can't be read.
+    """
     return restore(case_id, process, parts, now, new_id, names)[0]
 
 
@@ -106,7 +114,7 @@ def restore(
     new_id: NewId,
     names: Mapping[str, Any] | None = None,
 ) -> tuple[Case, Keeper]:
-    """Return the case of these parts, and what keeps it from here on; raise as `case_of`."""
+    """Return the case of these parts, and its Keeper. Raise as `case_of`."""
     reader = _Reader(process, parts)
     with given(now, new_id):
         case = reader.case(case_id, new_id, names)
@@ -116,31 +124,34 @@ def restore(
 
 
 class Changes(NamedTuple):
-    """Parts to write and names to delete, since the case was kept last."""
+    """Parts to write and names of parts to delete since the case was stored last."""
 
     put: Parts
     delete: set[str]
 
 
 class Keeper:
-    """Knows which parts of a case are kept, and what to write next.
+    """Knows which parts of a case are stored, and which must be written next.
 
-    `changes` raises TypeError, ValueError or RecursionError where the data is no JSON. Call
-    `confirm` once they are stored; until then `changes` returns them again.
+    `changes` raises TypeError, ValueError or RecursionError if the data is not JSON. Call `confirm`
+    when the changes are stored; until then `changes` returns them again.
     """
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._kept: dict[str, int] | None = None  # the hash of each text tells whether it changed
-        self._uses: dict[str, frozenset[str]] = {}  # the values that a part needs
-        self._users: Counter[str] = Counter()  # how many parts need a value
+        # The hash of each stored part, to see whether it has changed; None: nothing is stored
+        self._kept: dict[str, int] | None = None
+        # The names of the values that each part uses
+        self._uses: dict[str, frozenset[str]] = {}
+        # How many parts use each value
+        self._users: Counter[str] = Counter()
         self._next: tuple[_Writer, Changes] | None = None
         self._names = _Names()
         self._growing: _Growing = {}
         case.workflow.track.record()
 
     def kept(self, parts: Mapping[str, str], uses: Mapping[str, frozenset[str]]) -> None:
-        """Take these parts as stored."""
+        """Record that these parts are stored."""
         self._kept = {name: hash(text) for name, text in parts.items()}
         for name, text in parts.items():
             if name.startswith("v"):
@@ -151,7 +162,8 @@ class Keeper:
 
     def changes(self) -> Changes:
         case, track, kept = self._case, self._case.workflow.track, self._kept or {}
-        if self._next is not None:  # the last changes were not stored
+        if self._next is not None:
+            # The last changes were not stored
             self._growing.clear()
             self._names.forget_chunks()
         writer = _Writer(case, self._names, self._growing)
@@ -178,12 +190,12 @@ class Keeper:
         return self._next[1]
 
     def confirm(self) -> None:
-        """Say that the last `changes` are stored."""
+        """Record that the last `changes` are stored."""
         assert self._next is not None
         writer, changes = self._next
         self._kept = self._kept or {}
         for name in (*changes.delete, *writer.uses):
-            if values := self._uses.pop(name, None):  # most parts need none
+            if values := self._uses.pop(name, None):
                 self._users.subtract(values)
         self._uses.update(writer.uses)
         for values in writer.uses.values():
@@ -199,7 +211,7 @@ class Keeper:
         self._case.calls.changed.clear()
 
     def _unused(self, writer: _Writer, delete: set[str]) -> set[str]:
-        """Return the values that nothing needs once these parts are written and deleted."""
+        """Return the values that no part uses after these parts are written and deleted."""
         fewer: Counter[str] = Counter()
         for name in {*delete, *writer.uses}:
             if values := self._uses.get(name):
@@ -212,7 +224,7 @@ class Keeper:
 
 
 class _Writer:
-    """Writes parts: `parts` by name, the values that they need, and which part needs which."""
+    """Writes the parts of a case: `parts`, their large `values`, and which part `uses` which."""
 
     def __init__(
         self, case: Case, names: _Names | None = None, growing: _Growing | None = None
@@ -284,7 +296,8 @@ class _Writer:
         if isinstance(remaining, range):
             internal["remaining"] = {"from": remaining.start, "to": remaining.stop}
         if internal.get("event_fired") is False:
-            del internal["event_fired"]  # as if it were not there
+            # SpiffWorkflow treats False as missing, and most tasks have it
+            del internal["event_fired"]
         parent = task.parent
         fields = {
             "id": str(task.id),
@@ -304,7 +317,7 @@ class _Writer:
             fields["shares"] = True
         if task._state != TaskState.STARTED:
             return f'{_encode(fields)[:-1]},"data":{self._data(data)}}}'
-        # A loop's results: earlier items don't change, unless a script was run.
+        # The results of a loop: earlier items change only if a script was run.
         growing = shared_output(task)
         entries = [
             f"{_encode_name(name)}:"
@@ -322,7 +335,7 @@ class _Writer:
         )
 
     def _value(self, value: Any) -> str:
-        """Write a value in its place, or its name: {"v": value}, {"r": name}, {"l": parts}."""
+        """Return {"v": value}, {"r": name of a large value} or {"l": parts of a list}, as JSON."""
         if type(value) is list and len(value) >= _CHUNK:
             whole = len(value) - len(value) % _CHUNK
             chunks = [value[start : start + _CHUNK] for start in range(0, whole, _CHUNK)]
@@ -337,7 +350,7 @@ class _Writer:
         return f'{{"v":{text}}}' if len(text) <= _LARGE else f'{{"r":"{self._keep(text)}"}}'
 
     def _growing_list(self, number: int, value: Any) -> str:
-        """Write a list, and only its new end where the rest is known to be unchanged."""
+        """Return a list as JSON. If its begin is known to be unchanged, write only its new end."""
         if type(value) is not list or len(value) < _CHUNK:
             return self._value(value)
         seen, scripts, entries = self._growing.get(number, ([], -1, []))
@@ -351,7 +364,7 @@ class _Writer:
         chunks += [
             self._chunk(value[start : start + _CHUNK]) for start in range(known, whole, _CHUNK)
         ]
-        # Items after the last chunk that were written before have not changed.
+        # After the last full chunk, items that were written before have not changed.
         tail = entries[known // _CHUNK :] if known == whole else []
         tail += [self._item(item) for item in value[whole + len(tail) :]]
         entries = chunks + tail
@@ -393,7 +406,7 @@ class _Names:
         self._chunks: dict[tuple[Any, ...], str] = {}
 
     def of_chunk(self, items: list[Any]) -> str | None:
-        """Return the name of these texts or whole numbers, if they have one: without writing."""
+        """Return the known name of these texts or whole numbers, or None."""
         return self._chunks.get(tuple(items)) if _is_plain(items) else None
 
     def know_chunk(self, items: list[Any], name: str) -> None:
@@ -427,8 +440,8 @@ class _Names:
         self._names[digest], self._digests[name] = name, digest
 
 
-# By the number of a loop: the results that were written, how many scripts had run, and the entries
-# that were written for them, each with the name of its value.
+# By the number of a loop: the results that were written, how many scripts had run then, and the
+# entries that were written for them, each with the name of its value.
 _Growing = dict[int, tuple[list[Any], int, list[tuple[str, str | None]]]]
 
 
@@ -469,7 +482,7 @@ class _Reader:
             for name, text in self._parts.items()
             if name.startswith("t")
         ]
-        # A task comes after its parent, and a subprocess after the task that has it.
+        # A task must come after its parent, and a subprocess after the task that started it.
         records.sort(key=lambda record: int(record[1]["place"]))
         owners: dict[int | None, Any] = {None: workflow}
         numbers: dict[int, Any] = {}
@@ -510,7 +523,7 @@ class _Reader:
         self, workflow: Any, number: int, fields: dict[str, Any], numbers: Mapping[int, Any]
     ) -> Task:
         parent = numbers[fields["parent"]] if fields["parent"] else None
-        # Not with its constructor, which would add it to its parent and read the clock.
+        # The constructor would add the task to its parent and read the clock, so don't use it.
         task = Task.__new__(Task)
         task.id, task.workflow = UUID(fields["id"]), workflow
         workflow.tasks[task.id] = task

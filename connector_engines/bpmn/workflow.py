@@ -1,9 +1,9 @@
-"""SpiffWorkflow's tree of tasks, kept small: the cost of a step depends on what changed in it.
+"""Keeps SpiffWorkflow's tree of tasks small: the time of a step depends on its changes only.
 
-SpiffWorkflow keeps every task that ever ran and walks through all of them, down to a depth of
-1,000, at every step. Here lists hold the tasks that are ready or waiting, each change is noted for
-the code that stores the case, and `prune` removes finished tasks that nothing needs any more.
-Nothing else differs: the rules of BPMN are SpiffWorkflow's.
+SpiffWorkflow keeps every task that ever ran, and visits all of them (down to a depth of 1,000) at
+every step. Here, separate collections have the tasks that are ready or waiting, each change is
+recorded for the code that stores the case, and `prune` removes finished tasks that are not needed
+any more. The rules of BPMN are SpiffWorkflow's, unchanged.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ from SpiffWorkflow.util.task import TaskState
 
 from .given import moment
 
-_AFTER_SECONDS = 0.001  # SpiffWorkflow's timers fire after their moment, not at it
+# SpiffWorkflow's timers fire only after their time, not exactly at it
+_AFTER_SECONDS = 0.001
 _TIMED = (TimerEventDefinition, MultipleEventDefinition)
 _OVER = TaskState.COMPLETED | TaskState.CANCELLED
 _ANY = BpmnTaskFilter()
 
 
 class Track:
-    """What is open in a case, and what changed in it.
+    """What is open in a case, and what has changed.
 
-    Tasks are kept by their number, whose hash costs a fraction of a UUID's.
+    Tasks are kept by their number, because it is hashed much faster than a UUID.
 
     ready    tasks that the engine can run, in the order in which they became ready
-    manual   tasks that wait for somebody
-    changed  tasks to store, once `record` was called
+    manual   tasks that wait for a person
+    changed  tasks to store; filled after `record` was called
     removed  numbers of tasks to delete from the store
-    closed   numbers of tasks whose subprocess is to delete from the store
+    closed   numbers of tasks whose subprocess must be deleted from the store
     left     whether the process has left tasks that had started
+    touched  tasks that changed since `prune` ran
     """
 
     def __init__(self) -> None:
@@ -56,11 +58,11 @@ class Track:
         self.closed: set[int] = set()
         self.recording = False
         self.left = False
-        self.touched: dict[int, Task] = {}  # since it was pruned last
+        self.touched: dict[int, Task] = {}
         self.count = 0
 
     def record(self) -> None:
-        """Note the changes from here on."""
+        """Record the changes from now on."""
         self.recording = True
         self.changed, self.removed, self.closed = {}, set(), set()
 
@@ -79,7 +81,8 @@ class Track:
             if state == TaskState.COMPLETED:
                 loop = task.parent
                 if loop is not None and isinstance(loop.task_spec, LoopTask):
-                    self.changed[loop.number] = loop  # it has the result of this instance now
+                    # The loop has the result of this instance now
+                    self.changed[loop.number] = loop
 
     def drop(self, task: Task) -> None:
         for tasks in (self.ready, self.manual, self.touched, task.workflow.waiting):
@@ -90,16 +93,17 @@ class Track:
 
 
 class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
-    """A task that notes its changes.
+    """A task that records its changes.
 
-    `number` counts the tasks of a case as they are made. `position` is the number of the task in
-    whose place it is, which orders the children of a task.
+    `number` counts the tasks of a case in the order of their creation. `position` orders the
+    children of a task: a task that replaces a removed one gets that one's position.
     """
 
     number: int
     position: int
     _state: int
-    spent = False  # of a join: its data has been merged
+    # True for a task of a join whose data has been merged
+    spent = False
 
     def _set_state(self, value: int) -> None:
         if value != self._state:
@@ -155,7 +159,7 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
 def shared_output(task: Any) -> str | None:
     """Return the name of the list in which a loop collects its results, or None.
 
-    It grows with every instance, so the instances share it: to copy it for each would be slow.
+    All instances of the loop share this list: a copy for each instance would be slow.
     """
     spec = task.task_spec if task is not None else None
     if isinstance(spec, MultiInstanceTask) and spec.data_output is not None:
@@ -164,21 +168,22 @@ def shared_output(task: Any) -> str | None:
 
 
 class _Tasks(dict):  # type: ignore[type-arg]
-    """The tasks of a workflow by their id. A task that is put in becomes a `Task` as above."""
+    """The tasks of a workflow by their id. A task that is added becomes a `Task` (see above)."""
 
     def __init__(self, track: Track) -> None:
         super().__init__()
         self.track = track
 
     def __setitem__(self, name: UUID, task: Any) -> None:
-        task.__class__ = Task  # SpiffWorkflow makes its own, and registers it here first
+        # SpiffWorkflow creates tasks of its own class; this is the first place that sees them
+        task.__class__ = Task
         self.track.count += 1
         task.number = task.position = self.track.count
         super().__setitem__(name, task)
 
 
 class _Tracked:
-    """What a process and its subprocesses have in common."""
+    """The common methods of a process and its subprocesses."""
 
     waiting: dict[int, Task]
     task_tree: Any
@@ -191,7 +196,8 @@ class _Tracked:
     @tasks.setter
     def tasks(self, tasks: Any) -> None:
         if tasks:
-            return  # they have registered themselves
+            # These tasks are registered already
+            return
         self.waiting = {}
         self._tasks = _Tasks(self.top_workflow.track)
 
@@ -203,12 +209,14 @@ class _Tracked:
         task_filter: Any = None,
         **options: Any,
     ) -> Iterator[Any]:
-        options.pop("max_depth", None)  # there is none
+        # This tree has no limit of depth
+        options.pop("max_depth", None)
         chosen = task_filter or BpmnTaskFilter(**options)
         return _walk(first_task or self.task_tree, chosen, end_at_spec, skip_subprocesses)
 
     def collect_log_extras(self, dct: Any = None) -> dict[str, Any]:
-        return dict(dct or {})  # without SpiffWorkflow's list of all tasks, which nobody reads
+        # SpiffWorkflow would add a list of all tasks, which nothing uses
+        return dict(dct or {})
 
     def update_waiting_tasks(self) -> None:
         for task in list(self.waiting.values()):
@@ -227,7 +235,8 @@ class _Tracked:
         del self._tasks[task.id]
         if not task.has_state(TaskState.FINISHED_MASK):
             self.top_workflow.track.left = True
-            task._state = TaskState.CANCELLED  # other code may still hold this task
+            # Other code may still refer to this task
+            task._state = TaskState.CANCELLED
         self.top_workflow.event_manager.remove_task(task)
         self.top_workflow.track.drop(task)
 
@@ -277,15 +286,17 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
                 task.task_spec._update(task)
 
     def prune(self) -> None:
-        """Remove the finished tasks that nothing needs any more.
+        """Remove the finished tasks that are not needed any more.
 
-        What needs a finished task: its children, until they have its data; a join, until it
-        has merged what each branch brought; a loop, until it has merged an instance's result; the
-        end of an activity with boundary events. A chain of finished tasks becomes its last one.
+        A finished task is needed by its children until they have its data, by a join until it has
+        merged the data of each branch, by a loop until it has merged the result of the instance,
+        and by an activity with boundary events until it ends. Of a chain of finished tasks only the
+        last one stays.
         """
         touched, self.track.touched = self.track.touched, {}
         if self.completed:
-            return  # all of it goes
+            # The store deletes all tasks of a finished case
+            return
         work = []
         for task in touched.values():
             if task._state & _OVER:
@@ -322,9 +333,9 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
 
 
 def timer_due(task: Any) -> float | None:
-    """Return when an event's timer fires, in seconds since 1970; None where it has none (yet).
+    """Return when an event's timer fires, in seconds since 1970; None if it has no timer (yet).
 
-    Raise ValueError or OverflowError for a time that no calendar has.
+    Raise ValueError or OverflowError if the timer has a date that does not exist.
     """
     value = task.internal_data.get("event_value")
     if isinstance(value, dict):
@@ -344,7 +355,7 @@ def _is_later(task: Any) -> bool:
 
 
 def _shorten(internal: dict[str, Any]) -> None:
-    """Store the indexes that a sequential loop has still to do as a range."""
+    """Replace the list of indexes that a sequential loop still has to do by a range."""
     remaining = internal.get("remaining")
     if type(remaining) is list and remaining and type(remaining[0]) is int:
         places = range(remaining[0], remaining[0] + len(remaining))
@@ -386,7 +397,7 @@ def _is_open(task: Any) -> bool:
 def _walk(
     first: Any, chosen: Any, end_at_spec: str | None = None, skip_subprocesses: bool = False
 ) -> Iterator[Any]:
-    """Give the tasks from `first` on that are chosen, depth first, as SpiffWorkflow does."""
+    """Yield the chosen tasks of the tree below `first`, depth first, as SpiffWorkflow does."""
     least = TaskState.COMPLETED
     if chosen.state & TaskState.PREDICTED_MASK:
         least = TaskState.MAYBE

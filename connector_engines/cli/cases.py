@@ -182,7 +182,7 @@ def settle(
     config: str | None,
     environment: str | None,
 ) -> None:
-    """Give the output (JSON, @FILE or -) of the call that a case stands still at."""
+    """Give the output (JSON, @FILE or -) of the call that stopped a case."""
     existing_store(store)
     with _engine(choice, config, environment, store, quiet=True) as engine:
         engine.case(case).settle(data_of(output), task)
@@ -224,7 +224,7 @@ def purge(store: Path, older_than: float) -> None:
     nargs=2,
     multiple=True,
     metavar="CASE OUTPUT",
-    help="Give the output (JSON) of the call that this case stands still at.",
+    help="Give the output (JSON) of the call that stopped this case.",
 )
 @click.option("--task", help="Which call to --settle or --retry, where a case stands at several.")
 @click.option(

@@ -169,7 +169,7 @@ def settle(
     environment: str | None,
     **server: Any,
 ) -> None:
-    """Give the output (JSON, @FILE or -) of the call that a case stands still at."""
+    """Give the output (JSON, @FILE or -) of the call that stopped a case."""
     given = data_of(output)
     _of(case, server, connectors(choice), lambda handle: handle.settle(given, task))
 

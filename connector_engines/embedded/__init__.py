@@ -1,4 +1,4 @@
-"""BPMN in this process: threads, SQLite, service tasks that are a connector's actions."""
+"""Runs BPMN cases in this process, with threads and SQLite. Service tasks are connector actions."""
 
 from connector_engines.bpmn import CaseStopped, InvalidProcess
 

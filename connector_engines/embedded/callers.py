@@ -1,4 +1,4 @@
-"""The threads that make calls. Handing a call to one costs a third of what an executor takes."""
+"""The threads that make calls. This takes a third of the time that a ThreadPoolExecutor needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Job = Callable[[], None]
 
 
 class Callers:
-    """Threads that make calls, each one call at a time. They are kept for later calls.
+    """A pool of at most `most` threads. Each makes one call at a time.
 
-    Take a place first, then run the call. The call must raise nothing and must give the place back
-    at its end.
+    `take` a place first, then `run` the call. The call must not raise, and must `give` the place
+    back at its end.
     """
 
     def __init__(self, most: int) -> None:
@@ -23,7 +23,7 @@ class Callers:
         self._threads: list[threading.Thread] = []
 
     def take(self) -> bool:
-        """Take a place, and tell whether there was one."""
+        """Take a place. Return False if there is none."""
         with self._lock:
             taken = self._free > 0
             self._free -= taken
@@ -37,7 +37,7 @@ class Callers:
     def run(self, job: Job) -> None:
         with self._lock:
             if len(self._threads) < self._most - self._free:
-                # A daemon: Python can end without `close`, and does not wait for idle threads.
+                # A daemon thread: Python can end without `close` and does not wait for it.
                 thread = threading.Thread(
                     target=_make_calls, args=(self._jobs,), name="connector-call", daemon=True
                 )
@@ -46,7 +46,7 @@ class Callers:
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Wait for the calls that are under way."""
+        """Wait for the running calls, then end the threads."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -56,4 +56,5 @@ class Callers:
 def _make_calls(jobs: queue.SimpleQueue[Job | None]) -> None:
     while (job := jobs.get()) is not None:
         job()
-        del job  # else it would keep its case in memory while this thread waits
+        # Otherwise this variable would keep the case in memory while the thread waits
+        del job

@@ -1,4 +1,4 @@
-"""A case of an engine in this process: its rules, under a lock, committed after each change."""
+"""A case of the embedded engine: it locks and commits each change of the rules' case."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FORMAT = 2
 
 
 class Case:
-    """One run of a process. `Engine.start`, `case`, `resume` and `load_case` give them.
+    """One run of a process. `Engine.start`, `case`, `resume` and `load_case` return it.
 
     id       its name, which never changes
-    process  the process it follows
-    rules    the `bpmn.Case` that decides; changed only under `lock`
+    process  the process that it runs
+    rules    the `bpmn.Case` that decides what happens; change it only while `lock` is held
     """
 
     def __init__(self, engine: Engine, rules: bpmn.Case, keeper: bpmn.Keeper | None) -> None:
@@ -33,9 +33,12 @@ class Case:
         self.keeper = keeper
         self.lock = threading.RLock()
         self.driver: Driver | None = None
-        self.is_restored = False  # its begun calls belong to a process that has ended
-        self.outputs: dict[str, str] = {}  # identifiers made by its sends since the last commit
-        self.waits: set[tuple[str, str]] = set()  # as they were in the last commit
+        # True if its begun calls were made by a program that has ended
+        self.is_restored = False
+        # The identifiers that its sends returned since the last commit, each with its call
+        self.outputs: dict[str, str] = {}
+        # The messages and signals that it waited for at the last commit
+        self.waits: set[tuple[str, str]] = set()
         self._engine = engine
 
     def __repr__(self) -> str:
@@ -43,33 +46,36 @@ class Case:
 
     @property
     def workflow(self) -> Any:
-        """SpiffWorkflow's own object, for everything that this class has not."""
+        """SpiffWorkflow's own object, for everything that this class does not offer."""
         return self.rules.workflow
 
     @property
     def data(self) -> dict[str, Any]:
-        """The data of the process at its end, or at the task that it has reached."""
+        """The data of the process at its end, or at the last task that has ended."""
         return self.rules.data
 
     @property
     def status(self) -> str:
-        """Return "running", "waiting" (for a moment or somebody), "finished", "failed" or
-        "interrupted": nobody knows whether a call was carried out."""
+        """Return "running", "waiting" (for a time, a person or an event), "finished", "failed", or
+        "interrupted" (it is not known whether a call was carried out)."""
         return self.rules.status
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """Return why it stopped: `ConnectorError.to_dict()` and `task`, the element's id."""
+        """Return why it stopped: `ConnectorError.to_dict()` plus `task`, the element's id."""
         return self.rules.error
 
     @property
     def stopped(self) -> list[dict[str, Any]]:
-        """Return the calls that stand still, as `bpmn.Case.stopped` describes them."""
+        """Return the calls that have stopped, as `bpmn.Case.stopped` describes them."""
         return self.rules.stopped
 
     @property
     def late(self) -> list[dict[str, Any]]:
-        """Return the results of calls that the process had left: `task`, `element`, `result`."""
+        """Return the results that came too late, as `task`, `element` and `result`.
+
+        The process had left the task of such a call before the call ended.
+        """
         return self.rules.late
 
     @property
@@ -79,17 +85,17 @@ class Case:
             return self.rules.tasks
 
     def run(self) -> None:
-        """Run until the case is finished, or waits for something that only others can give.
+        """Run until the case is finished, or waits for a person, a message or a signal.
 
-        It sleeps while a timer runs. Raise CaseStopped when it failed or was interrupted; what was
-        reached stays, and `retry` lets it go on.
+        It also waits for timers. Raise CaseStopped if the case failed or was interrupted. It keeps
+        its state, and `retry` lets it continue.
         """
         self._engine.run([self])
         if self.status in ("failed", "interrupted"):
             raise bpmn.CaseStopped(self)
 
     def save(self) -> str:
-        """Return the whole case as text for `Engine.load_case`. No secret is in it; its data is."""
+        """Return the whole case as text for `Engine.load_case`: with its data, without settings."""
         with self.lock:
             texts = bpmn.case_parts(self.rules)
         parts = {name: json.loads(text) for name, text in texts.items()}
@@ -97,32 +103,32 @@ class Case:
         return json.dumps({"format": FORMAT, "id": self.id, "process": process, "parts": parts})
 
     def complete(self, task: str | Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """End a user or manual task with what somebody entered; also while the case runs.
+        """Complete a user or manual task with the data that a person entered, even while it runs.
 
-        `task` is one of `tasks`, its own id, or its element's. Raise InvalidInput where it does
-        not wait, or is not one.
+        `task` is one of `tasks`, its id, or the id of its element. Raise InvalidInput unless
+        exactly one such task waits, and `data` is JSON.
         """
         name = task if isinstance(task, str) else str(task["task"])
         with self.changed():
             self.rules.complete(name, data, self._engine.clock.now())
 
     def retry(self, name: str | None = None) -> None:
-        """Let a stopped case try again what stopped it.
+        """Repeat the calls that stopped the case.
 
-        `name` is the element or the task (see `stopped`) to try; without it, all that failed is
-        tried, and only where nothing failed, the interrupted calls. Those may have been carried
-        out: look first, and `settle` what was. Raise InvalidInput where nothing of this name
-        stopped.
+        `name` is the id of one element or task (see `stopped`). Without it, all failed calls are
+        repeated; if none failed, the interrupted calls. An interrupted call may have been carried
+        out. Check that first, and use `settle` if it was. Raise InvalidInput if no call of this
+        name has stopped.
         """
         with self._still():
             self.rules.retry(name, self._engine.clock.now())
 
     def settle(self, output: Mapping[str, Any], name: str | None = None) -> None:
-        """Give the output of a call that failed or was interrupted, found out by other means.
+        """Give the output of a call that has stopped, if a person found it out in another way.
 
-        `name` is the element or the task (see `stopped`), where several stand still and `output`
-        fits the inputs of more than one. Raise InvalidInput unless `output` is what the action
-        returns.
+        `name` is the id of the element or of the task (see `stopped`). It is needed if `output`
+        fits the inputs of several stopped calls. Raise InvalidInput unless `output` is an output of
+        the action.
         """
         with self._still():
             task, operator = self.rules.to_settle(output, name)
@@ -144,7 +150,7 @@ class Case:
 
     @contextmanager
     def changed(self) -> Iterator[None]:
-        """Change the case, commit it, and wake whoever runs it."""
+        """Change the case, commit it, and wake the driver that runs it."""
         with self.lock:
             yield
             self._engine.commit([self])

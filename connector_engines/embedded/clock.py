@@ -1,4 +1,4 @@
-"""The time for cases. It never goes back, and no timer is missed when the clock is set."""
+"""The clock for cases. It never goes back, so no timer is missed when the system clock is set."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 
 
 class Clock:
-    """Gives the wall clock's time. Where that was set back, it adds the time that has passed."""
+    """Returns the system's time. If that was set back, it counts on from the last time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ahead = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Return seconds since 1970, never fewer than before."""
+        """Return the time in seconds since 1970. It is never smaller than before."""
         with self._lock:
             passed = time.monotonic()
             self._ahead = max(self._ahead, time.time() - passed)

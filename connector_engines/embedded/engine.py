@@ -32,14 +32,14 @@ Watch = Callable[[Case, str, str, str], None]
 
 
 class Stored:
-    """The unfinished cases of a store. `Engine.run` reads each of them only when it is due."""
+    """The unfinished cases of a store. `Engine.run` reads a case only when it is due."""
 
     def __init__(self, engine: Engine, store: Store | None) -> None:
         self._engine = engine
         self._store = store
 
     def __iter__(self) -> Iterator[Case]:
-        """Read the cases, the oldest first; one that can't be read is logged and left out."""
+        """Read the cases, the oldest first. A case that can't be read is logged and left out."""
         if self._store is None:
             return
         for row in self._store.unfinished():
@@ -54,13 +54,14 @@ class Stored:
 class Engine:
     """Connectors with the settings of one environment, and the cases that use them.
 
-    `connectors` and `settings` go by the name that a service task puts before the slash. `store` is
-    a path for SQLite. At most `threads` calls are under way at once. `watch(case, element id, name,
-    what happened)` is called from the driving thread. A send whose outcome nobody knows is looked
-    up; where it is not found, it is sent again after `resend_after_seconds` (at least 120), if that
-    is given. `script_names` are what expressions may use beside Python's own and
-    `explain(connector, code)`, which says what a service's code means: see `Connector.explain`. Use
-    it as a context manager, or `close` it. Raise InvalidConfiguration, or StoreInUse.
+    The keys of `connectors` and `settings` are the names that service tasks use before the slash
+    (connector/action). `store` is the path of a SQLite file. At most `threads` calls run at once.
+    `watch(case, element id, name, what happened)` is called from the thread that runs the cases. A
+    send whose outcome is not known is looked up. If it is not found, it is sent again after
+    `resend_after_seconds` (at least 120), if that is given. `script_names` are names that
+    expressions may use in addition to Python's own and `explain(connector, code)`, which explains a
+    code of the service: see `Connector.explain`. Use the engine as a context manager, or `close`
+    it. Raise InvalidConfiguration, or StoreInUse.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class Engine:
         self._watch = watch
         self._read: dict[tuple[bytes, str | None], Process] = {}
         self._processes: dict[str, Process] = {}
-        self._kept: set[str] = set()  # keys of the processes that are in the store
+        # The keys of processes that are in the store
+        self._kept: set[str] = set()
         self._open: weakref.WeakValueDictionary[str, Case] = weakref.WeakValueDictionary()
-        self._outputs: dict[str, str] = {}  # identifiers made by sends, where there is no store
+        # The identifiers that sends of this engine returned, each with its call
+        self._outputs: dict[str, str] = {}
         self.callers = Callers(threads)
         self.drivers: set[Driver] = set()
         self.lock = threading.RLock()
@@ -93,7 +96,7 @@ class Engine:
                 name: undo.enter_context(connector.connect(self._settings[name]))
                 for name, connector in self.connectors.items()
             }
-            # The same, but they may send again what a look-up does not find.
+            # Connections that may send a message again if a look-up does not find it
             self._resending: dict[str, Connection] = {}
             if resend_after_seconds is not None:
                 leave = {"resendAfterSeconds": resend_after_seconds}
@@ -119,7 +122,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Wait for the calls that are under way, then close the connections and the store."""
+        """Wait for the running calls, then close the connections and the store."""
         self.callers.close()
         for connection in (*self._connections.values(), *self._resending.values()):
             connection.close()
@@ -129,8 +132,8 @@ class Engine:
     def read(self, path: Files, process: str | None = None) -> Process:
         """Read and check a drawing without starting a case. Raise InvalidProcess.
 
-        `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
-        folder of them. `process` is the id of the one to run, where there are several.
+        `path` is a BPMN file, several files with the processes and decisions (DMN) that they call,
+        or a folder of such files. `process` is the id of the process to run, if there are several.
         """
         contents = drawings.contents(path)
         key = (drawings.digest(contents), process)
@@ -144,9 +147,9 @@ class Engine:
         data: Mapping[str, Any] | None = None,
         process: str | None = None,
     ) -> Case:
-        """Make a case of a process (see `read`), with this data at its start; nothing runs yet.
+        """Create a case of a process (see `read`) with its first data. Nothing runs yet.
 
-        Raise InvalidProcess, or InvalidInput where `data` is no JSON.
+        Raise InvalidProcess, InvalidInput if `data` is not JSON, or StoreFailed.
         """
         read = path if isinstance(path, Process) else self.read(path, process)
         known = self._processes.setdefault(read.key, read)
@@ -156,9 +159,10 @@ class Engine:
         return self._keep(rules)
 
     def load_case(self, text: str) -> Case:
-        """Make a case of what `Case.save` returned. The text holds expressions: it is code.
+        """Create a case from the text that `Case.save` returned.
 
-        Raise ValueError where it is no saved case, or one that is open or in the store already.
+        The text contains expressions, which are code: load only texts that you trust. Raise
+        ValueError if it is not a saved case, or if the case is already open or in the store.
         """
         try:
             saved = json.loads(text)
@@ -179,11 +183,11 @@ class Engine:
         return case
 
     def resume(self) -> Stored:
-        """Return the unfinished cases of the store, ready to `run`, open ones included."""
+        """Return the unfinished cases of the store, to pass to `run`."""
         return Stored(self, self.store)
 
     def case(self, case_id: str) -> Case:
-        """Return a case of the store, finished ones included; raise InvalidInput for others."""
+        """Return a case, even a finished one, by its id. Raise InvalidInput if there is none."""
         case = self._open.get(case_id)
         if case is None and self.store is not None and self.store.row(case_id) is not None:
             case = self.read_back(case_id)
@@ -194,7 +198,7 @@ class Engine:
         return case
 
     def read_back(self, case_id: str) -> Case | None:
-        """Return a case of the store. One that can't be read is logged and marked so."""
+        """Return a case of the store. If it can't be read, log that, mark it, and return None."""
         assert self.store is not None
         with self.lock:
             case = self._open.get(case_id)
@@ -204,7 +208,7 @@ class Engine:
                 try:
                     case = self._open[case_id] = self._restored(row)
                 except (LookupError, TypeError, ValueError, AttributeError) as fault:
-                    # Its parts stay as they are, and the other cases go on.
+                    # Its parts are kept unchanged, and the other cases continue.
                     kind = type(fault).__name__
                     log.error("case %s can't be read back, and was left out (%s)", case_id, kind)
                     error = {"code": "UNREADABLE", "message": f"it can't be read back ({kind})."}
@@ -222,7 +226,8 @@ class Engine:
             self._script_names,
         )
         if row.status == "failed" and row.error and rules.error is None:
-            rules.fault = json.loads(row.error)  # as its parts could not be written
+            # The reason is only in the row, because its parts could not be written
+            rules.fault = json.loads(row.error)
         case = Case(self, rules, keeper)
         case.is_restored = True
         case.waits = rules.waits
@@ -237,10 +242,11 @@ class Engine:
         return self._processes[key]
 
     def run(self, cases: Iterable[Case] | Stored) -> None:
-        """Run cases until none of them can go on by itself; it sleeps while only timers run.
+        """Run cases until each is finished, has stopped, or waits for a person or an event.
 
-        Nothing is raised for a case that fails or was interrupted: see its `status` and `error`.
-        When it is interrupted itself (Ctrl-C), calls that are under way are waited for and kept.
+        It also waits for timers. It does not raise if a case fails or is interrupted: see its
+        `status` and `error`. After Ctrl-C it waits for the running calls and keeps their results.
+        Raise RuntimeError if one of the cases is running already, and StoreFailed.
         """
         lazily = isinstance(cases, Stored)
         Driver(self, () if lazily else dict.fromkeys(cases), lazily).run()
@@ -251,16 +257,16 @@ class Engine:
         payload: Mapping[str, Any] | None = None,
         correlation: Mapping[str, Any] | None = None,
     ) -> list[Case]:
-        """Give a message to the cases that wait for it, and return them; from any thread.
+        """Send a message to the cases that wait for it, and return them. Any thread may call this.
 
-        `correlation` says which are meant: each name is a correlation property of the drawing, or
-        else a variable of the case, and must have this value. Where none waits, a case begins of
-        each process that this engine knows and that starts with this message.
+        `correlation` selects the cases: each name is a correlation property of the drawing, or else
+        a variable of the case, and must have this value. If no case waits, a case is started of
+        each known process that starts with this message.
         """
         return self._receive("message", name, payload or {}, correlation or {})
 
     def signal(self, name: str, payload: Mapping[str, Any] | None = None) -> list[Case]:
-        """Give a signal to all cases that wait for it, and to processes that start with it."""
+        """Send a signal to all cases that wait for it, and start the processes that it starts."""
         return self._receive("signal", name, payload or {}, {})
 
     def _receive(
@@ -287,7 +293,7 @@ class Engine:
         return received
 
     def _starting(self, kind: str, name: str) -> list[Process]:
-        """Return the newest of each known process that starts with this event."""
+        """Return the processes that start with this event, each in its newest known version."""
         keys = self.store.processes() if self.store is not None else []
         newest = {process.name: process for process in map(self._known, keys)}
         newest.update((process.name, process) for process in self._processes.values())
@@ -295,7 +301,7 @@ class Engine:
         return [process for process in newest.values() if (kind, name) in bpmn.starts(process)]
 
     def wake(self, case: Case) -> None:
-        """Tell the drivers that this case can go on."""
+        """Tell the drivers that this case can continue."""
         with self.lock:
             drivers = [case.driver] if case.driver is not None else list(self.drivers)
         for driver in drivers:
@@ -309,14 +315,15 @@ class Engine:
         return case
 
     def forget(self, case: Case) -> None:
-        """Forget a case that broke off in a change: the store has it as it was before."""
+        """Forget a case whose change was interrupted. The store has its state before the change."""
         self._open.pop(case.id, None)
 
     def commit(self, cases: Iterable[Case]) -> set[Case]:
-        """Write what changed in these cases to the store, if there is one, in one transaction.
+        """Write the changes of these cases to the store, if there is one, in one transaction.
 
-        Return those that can't be written. They are stopped, and the store says so; their last
-        stored state has every call that was under way. Raise StoreFailed where nothing can be.
+        Return the cases that can't be written. They are stopped, and the store shows that; their
+        last stored state includes all running calls. Raise StoreFailed if the store can't be
+        written.
         """
         unsaved: set[Case] = set()
         if self.store is None:
@@ -359,7 +366,7 @@ class Engine:
         return Change(row, put, delete, case.outputs, None if waits == case.waits else waits)
 
     def take(self, case: Case) -> None:
-        """Prepare a case to run: what nobody knows of its calls is to be looked up."""
+        """Prepare a case to run: calls whose outcome is not known will be looked up."""
         with case.lock:
             if case.is_restored:
                 case.rules.lose(self._is_harmless)
@@ -368,7 +375,7 @@ class Engine:
             case.rules.resend_after_seconds = self.resend_after_seconds
 
     def purge(self, older_than_seconds: float) -> int:
-        """Delete the cases of the store that finished so long ago; return how many."""
+        """Delete the stored cases that finished more than this time ago; return how many."""
         if self.store is None:
             return 0
         return self.store.purge(time.time() - older_than_seconds)
@@ -376,13 +383,14 @@ class Engine:
     def _is_harmless(self, operator: str) -> bool:
         try:
             return bool(self.action(operator)[1].repeatable)
-        except ConnectorError:  # the connector is not loaded, so nobody knows
+        except ConnectorError:
+            # The connector is not loaded, so this can't be known
             return False
 
     def action(self, operator: str, resend: bool = False) -> tuple[Connection, Any]:
         """Return the connection and the action of an operator; raise ConnectorError.
 
-        With `resend`, the connection may send again what a look-up does not find.
+        With `resend`, the connection may send a message again if a look-up does not find it.
         """
         name, _, action = operator.partition("/")
         if name not in self._connections:
@@ -393,9 +401,9 @@ class Engine:
     def claim(
         self, case: Case, call: str, action: Any, output: Mapping[str, Any], *, is_new: bool
     ) -> bool:
-        """Note that a call has this output. Return False where another call has it already.
+        """Record that this output belongs to a call. Return False if it belongs to another call.
 
-        `is_new` says that the call itself has just made it, so that it can be no other's.
+        `is_new` means that the call itself has just made it, so it can't belong to another call.
         """
         identifier = output.get(action.identifier or "")
         if action.repeatable or not isinstance(identifier, str):
@@ -408,7 +416,7 @@ class Engine:
         return True
 
     def has_other(self, identifier: str, call: str) -> bool:
-        """Tell whether this output is known to be another call's."""
+        """Tell whether this output is known to belong to another call."""
         with self.lock:
             owner = self._outputs.get(identifier)
             if owner is None and self.store is not None:
@@ -416,7 +424,7 @@ class Engine:
         return owner not in (None, call)
 
     def tell(self, case: Case) -> None:
-        """Tell the watcher what happened."""
+        """Tell `watch` what happened in this case."""
         events = case.rules.take_events()
         if self._watch:
             for event in events:

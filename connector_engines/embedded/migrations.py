@@ -1,4 +1,4 @@
-"""Brings stores of earlier versions to this version's format, one format at a time."""
+"""Changes stores of earlier versions to this version's format, one format at a time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CREATE TABLE outputs (
 
 
 def migrate(database: sqlite3.Connection, version: int) -> None:
-    """Bring a store of an earlier version to FORMAT: all of it, or nothing."""
+    """Change a store of an earlier version to FORMAT, in one transaction."""
     database.execute("BEGIN IMMEDIATE")
     try:
         for number in range(version, FORMAT):
@@ -65,13 +65,13 @@ def migrate(database: sqlite3.Connection, version: int) -> None:
 
 
 def _run(database: sqlite3.Connection, script: str) -> None:
-    # `executescript` would commit what has been done so far.
+    # `executescript` would commit the transaction.
     for statement in filter(str.strip, script.split(";")):
         database.execute(statement)
 
 
 def _from_1(database: sqlite3.Connection) -> None:
-    """Format 1 had the whole state of a case in one text, and the calls inside of it."""
+    """Change format 1 to 2. Format 1 kept the whole state of a case in one text."""
     database.execute("DROP INDEX unfinished")
     for table in ("cases", "processes"):
         database.execute(f"ALTER TABLE {table} RENAME TO old_{table}")

@@ -1,4 +1,4 @@
-"""Cases on disk: SQLite, owned by one process at a time, every commit safe from a power cut."""
+"""Stores cases in SQLite. One process owns the store; a commit is not lost in a power cut."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from connector_runtime.errors import ConnectorError, InvalidConfiguration, Inval
 
 from .migrations import FORMAT, TABLES, migrate
 
-_APPLICATION = 0x43415345  # "CASE": tells a store from the databases of others
+# "CASE" in ASCII: marks a SQLite file as a store of cases
+_APPLICATION = 0x43415345
 IN_HAND = -1.0
-_PAGE = 500  # cases that are read at once
+# The most cases that are read at once
+_PAGE = 500
 
 
 class StoreFailed(ConnectorError):
-    """The store can't be written any more, so no further call is begun."""
+    """The store can't be written any more, so no new call begins."""
 
     code = "STORE_FAILED"
 
 
 class StoreInUse(Exception):
-    """Another process runs the cases of this store: two would send everything twice."""
+    """Another process runs the cases of this store. Two processes would send messages twice."""
 
 
 class Row(NamedTuple):
-    """A case as its table has it.
+    """A row of the table of cases.
 
-    `due` is when something happens in it by itself: IN_HAND while an engine runs it, None for
-    never.
+    `due` is when the case continues by itself, in seconds since 1970: IN_HAND while an engine runs
+    it, None if it waits for a person or an event, or is over.
     """
 
     id: str
@@ -46,10 +48,11 @@ class Row(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What to write of a case: its row, its parts that changed, the outputs of its sends.
+    """What to write for a case: its row, its changed parts, the outputs of its sends.
 
-    `outputs` maps the identifier of what was made to the call that made it.
-    `waits` are the messages and signals that it waits for; None where they are as they were.
+    `put` maps the names of parts to their text; `delete` has names of parts to delete. `outputs`
+    maps the identifier of a message to the call that made it. `waits` are the messages and signals
+    that the case waits for, as (kind, name); None if they have not changed.
     """
 
     row: Row
@@ -62,8 +65,8 @@ class Change(NamedTuple):
 class Store:
     """The cases of one engine.
 
-    Raise StoreInUse while another engine has them open, and InvalidConfiguration for a file that
-    can't hold them, which stays as it is.
+    Raise StoreInUse if another engine has the file open, and InvalidConfiguration if the file can't
+    be used; then it is not changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +76,7 @@ class Store:
             if file.exists():
                 if not os.access(file, os.R_OK | os.W_OK):
                     raise InvalidConfiguration(f"{path}: this user may not write it.")
-                # Opening the file below may roll a journal back, which only a writer can do.
+                # With a journal, a reader can't open the file: only a writer can roll it back.
                 if file.stat().st_size and not Path(f"{file}-journal").exists():
                     with contextlib.closing(_reader(file)) as database:
                         _is_empty(database, path)
@@ -81,8 +84,8 @@ class Store:
             _make(file)
             self._database = undo.enter_context(contextlib.closing(_connect(file)))
             _prepare(self._database, path)
-            # Cases that a killed engine was running go on at once; interrupted calls are looked up
-            # once more.
+            # Cases that a killed engine was running are due at once. So are interrupted cases,
+            # because their calls are looked up once more.
             self._database.execute(
                 "UPDATE cases SET due = 0 WHERE due = ? OR status = 'interrupted'", (IN_HAND,)
             )
@@ -165,7 +168,7 @@ class Store:
             self._database.execute("ROLLBACK")
 
     def _check_file(self) -> None:
-        """Notice a store that was deleted or replaced: what is written to it would be lost."""
+        """Raise StoreFailed if the file was deleted or replaced: a commit to it would be lost."""
         try:
             file_status = os.stat(self._file)
         except OSError:
@@ -186,7 +189,7 @@ class Store:
             )
 
     def output(self, identifier: str) -> str | None:
-        """Return the call that has this output."""
+        """Return the call that this output belongs to, or None."""
         with self._lock:
             row = self._database.execute(
                 "SELECT call FROM outputs WHERE identifier = ?", (identifier,)
@@ -209,7 +212,7 @@ class Store:
             return [case for (case,) in rows]
 
     def purge(self, before: float) -> int:
-        """Delete the cases that finished before this moment; return how many."""
+        """Delete the cases that finished before this time (seconds since 1970); return how many."""
         with self._lock, self._transaction():
             chosen = "SELECT number FROM cases WHERE status = 'finished' AND changed < ?"
             for table in ("parts", "waits"):
@@ -229,7 +232,7 @@ class Store:
             ]
 
     def put_error(self, case: str, status: str, error: str | None) -> None:
-        """Commit why a case stopped; its parts stay as they were stored last."""
+        """Commit why a case stopped, without a change of its parts."""
         with self._lock, self._transaction():
             self._database.execute(
                 "UPDATE cases SET status = ?, due = NULL, error = ?, changed = ? WHERE id = ?",
@@ -244,7 +247,7 @@ class Store:
         return Row(*row) if row else None
 
     def unfinished(self) -> Iterator[Row]:
-        """Give the cases that are not finished, the oldest first, a page at a time."""
+        """Yield the cases that are not finished, the oldest first. They are read page by page."""
         last = -1
         while True:
             with self._lock:
@@ -267,7 +270,7 @@ class Store:
             )
 
     def due(self, now: float, most: int) -> tuple[list[str], float | None]:
-        """Return the ids of cases that are due, at most so many, and when the next ones are."""
+        """Return the ids of at most `most` cases that are due, and when the next case is due."""
         with self._lock:
             ids = self._database.execute(
                 "SELECT id FROM cases WHERE due BETWEEN 0 AND ? ORDER BY due LIMIT ?", (now, most)
@@ -281,10 +284,12 @@ class Store:
 def listing(
     path: Path, *, status: str | None = None, after: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Give the cases of a store, the oldest first, also while an engine has it open.
+    """Yield the cases of a store, the oldest first, even while an engine has it open.
 
-    They are read a page at a time. Nothing is written. `status` chooses; `after` is the id of the
-    last one that is not wanted. Raise InvalidConfiguration where there is no such store.
+    Each case is a dictionary with id, name, status, error (JSON text or None), started and changed
+    (seconds since 1970). `status` selects cases; only those after the case with the id `after` are
+    returned. Nothing is written. Raise InvalidConfiguration if there is no store at `path`, and
+    InvalidInput if there is no case `after`.
     """
     columns = ("number", "id", "name", "status", "error", "started", "changed")
     query = (
@@ -316,7 +321,7 @@ def listing(
 
 
 def existing(path: Path) -> Path:
-    """Return the file of a store; raise InvalidConfiguration where there is none."""
+    """Return the file of a store. Raise InvalidConfiguration if there is no store."""
     with _opening(path):
         file = _file(path)
         if not file.exists() or not file.stat().st_size:
@@ -330,7 +335,7 @@ def _no_store(path: Path) -> InvalidConfiguration:
 
 @contextlib.contextmanager
 def _opening(path: Path) -> Iterator[None]:
-    """Say which file it was that can't be opened."""
+    """Turn errors of the disk and of SQLite into InvalidConfiguration with the file's path."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -339,21 +344,23 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _file(path: Path) -> Path:
-    """Return the real path of a store's file, on which its cases are locked."""
+    """Return the real path of a store's file. The lock is next to that file."""
     file = Path(os.path.realpath(path))
     if os.path.lexists(file):
         if not file.is_file():
-            raise InvalidConfiguration(f"{path}: it is no file.")
+            raise InvalidConfiguration(f"{path}: it is not a file.")
         if file.stat().st_nlink > 1:
-            # SQLite names its journal after the file: it would not find it under the other name.
+            # SQLite names its journal after the file, so it would not find the journal if the file
+            # is opened by its other name.
             raise InvalidConfiguration(
-                f"{path}: the file has other names (hard links), by which others could open it."
+                f"{path}: the file has several names (hard links), so another process could open "
+                "it by another name. Use a file with one name."
             )
     return file
 
 
 def _owned(file: Path, path: Path) -> sqlite3.Connection:
-    """Lock the cases for this process, until it ends for whatever reason."""
+    """Lock the cases for this process. The lock ends with the connection or the process."""
     lock = Path(f"{file}-owner")
     _make(lock)
     owner = _connect(lock)
@@ -368,7 +375,7 @@ def _owned(file: Path, path: Path) -> sqlite3.Connection:
 
 
 def _make(file: Path) -> None:
-    """Make a file that only its owner may read; SQLite gives those beside it the same rights."""
+    """Create a file that only its owner may read. SQLite's journal gets the same permissions."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -385,7 +392,8 @@ def _connect(file: Path, options: str = "mode=rw") -> sqlite3.Connection:
 
 
 def _reader(file: Path) -> sqlite3.Connection:
-    # If no process has it open, SQLite would make files beside it even for a reader.
+    # If no process has the file open, SQLite would create files next to it, even for a reader.
+    # `immutable` prevents that.
     quiet = not Path(f"{file}-wal").exists() and not Path(f"{file}-journal").exists()
     database = _connect(file, "immutable=1" if quiet else "mode=ro")
     database.execute("PRAGMA busy_timeout = 5000")
@@ -393,7 +401,7 @@ def _reader(file: Path) -> sqlite3.Connection:
 
 
 def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether there is no table yet; raise InvalidConfiguration unless it is ours."""
+    """Tell whether the database is empty. Raise InvalidConfiguration if it is not a store."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -411,11 +419,12 @@ def _is_empty(database: sqlite3.Connection, path: Path) -> bool:
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA busy_timeout = 5000")
-    # Not NORMAL: after a power cut, the note that a send had begun could be lost, and the send
-    # made twice.
+    # With NORMAL, a power cut could remove the record that a send had begun, and it would be sent
+    # twice.
     database.execute("PRAGMA synchronous = FULL")
     if _is_empty(database, path):
-        # Before the journal mode changes: else a reader might find a file without its format.
+        # Do this before the journal mode changes: otherwise a reader could see a file without its
+        # format.
         database.executescript(
             f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {_APPLICATION};"
             f" PRAGMA user_version = {FORMAT}; COMMIT;"

@@ -6,18 +6,19 @@
     case = await cases.start("notify_customer.bpmn", {…}, id="order-4711")
     data = await case.result()
 
-The rules of a case are those of `connector_engines.bpmn`. Temporal keeps what has happened, the
-time and the identifiers.
+The rules of a case are in `connector_engines.bpmn`. Temporal keeps the history of a case, and gives
+it the time and its identifiers.
 
-workflow    a case: it has no clock, no network and no randomness but Temporal's
+workflow    a case: it uses only Temporal's clock and identifiers, and no network
 activities  one call of a connector, in a worker
-worker      what serves a task queue
+claims      records which call made which message
+worker      runs the cases and calls of a task queue
 cases       starts cases, shows them and lets people decide
 payloads    the data in Temporal's history: encryption, large values
 client      connects to the server
 """
 
-import temporalio  # noqa: F401 - first: where it is missing, its own extra is named
+import temporalio  # noqa: F401 - first, so that an import error names this package
 
 from connector_engines.bpmn import CaseStopped, InvalidProcess
 

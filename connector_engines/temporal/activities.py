@@ -1,8 +1,9 @@
 """One call of a connector, as a Temporal activity.
 
-Temporal runs an activity again when its worker has died, so a second attempt may be a second send.
-It is run with `since` instead, the moment at which Temporal scheduled it first: the connector looks
-for what the first attempt made, and never sends a second one.
+Temporal runs an activity again when its worker has died. The first attempt may have sent the
+message already. So the second attempt runs with `since`, the moment at which Temporal first
+scheduled the activity: the connector looks for the message of the first attempt and does not send
+a second one.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ from .workflow import CALL, HEARTBEAT_SECONDS, MOST_BYTES, TooLarge, size_of
 log = logging.getLogger("connector_engines.temporal")
 
 _BEAT_SECONDS = HEARTBEAT_SECONDS / 4
-_MOST_KEPT = 10_000  # ended sends whose outcome this worker remembers
+# The most finished sends whose outcome this worker remembers
+_MOST_KEPT = 10_000
 _MISSING_SECONDS = 30
 
 _RESEND = "resendAfterSeconds"
 
 
 class Calls:
-    """The calls that this worker makes, by the connections with these settings."""
+    """The calls that this worker makes, with one connection for each connector.
+
+    `settings` has the settings of each connector, by the connector's name.
+    """
 
     def __init__(
         self,
@@ -53,8 +58,8 @@ class Calls:
         self.resend_after = {name: values.get(_RESEND) for name, values in settings.items()}
         self.storage = client.data_converter.external_storage is not None
         with contextlib.ExitStack() as undo:
-            # The case decides, for one attempt, whether to send again what a look-up does not
-            # find. So this setting is kept apart.
+            # Whether to send again a message that a look-up does not find is decided by the case,
+            # for each attempt. So these connections do not get this setting.
             self.connections = {
                 name: undo.enter_context(
                     connector.connect({k: v for k, v in settings[name].items() if k != _RESEND})
@@ -69,7 +74,8 @@ class Calls:
             self.pool = ThreadPoolExecutor(threads, thread_name_prefix="connector-call")
             undo.callback(self.pool.shutdown)
             self._closing = undo.pop_all()
-        # Calls under way, or ended: where Temporal gives a call to this worker again, use these.
+        # Calls that run or have ended. If Temporal gives one to this worker again, its result is
+        # taken from here.
         self.known: OrderedDict[tuple[str, str, str], Future[dict[str, Any]]] = OrderedDict()
 
     def close(self) -> None:
@@ -89,14 +95,15 @@ class Calls:
             if why is not None:
                 if info.attempt == 1:
                     return {"missing": why}
-                # It may have begun at another worker: the server remembers since when.
+                # The call may have begun in another worker. Failing keeps the activity, so that a
+                # later attempt still knows when it was scheduled.
                 pause = timedelta(seconds=_MISSING_SECONDS)
                 raise ApplicationError(why, type="MISSING", next_retry_delay=pause)
             first = info.attempt == 1
             since = request["since"] and datetime.fromtimestamp(request["since"], timezone.utc)
             if since is None and not first:
                 since = info.scheduled_time
-            # The first attempt may have sent it again already: later ones only look it up.
+            # The first attempt may have sent it again already, so later attempts only look it up.
             resend = first and request.get("resend", False)
             loop = asyncio.get_running_loop()
             future = self.pool.submit(self._run, request, since, resend, call, loop)
@@ -104,7 +111,7 @@ class Calls:
             self._forget()
         beating = asyncio.create_task(_beat())
         try:
-            # A thread goes on when its activity is cancelled: what it has sent is sent.
+            # A thread can't be stopped when its activity is cancelled, so let it finish.
             result = await asyncio.shield(asyncio.wrap_future(future))
             return await self._claimed(request, result, call)
         finally:
@@ -117,7 +124,7 @@ class Calls:
                 await beating
 
     def _missing(self, request: dict[str, Any]) -> str | None:
-        """Say what this worker lacks for a call, or None."""
+        """Return what this worker does not have for a call, or None if it has everything."""
         name, _, action = request["operator"].partition("/")
         connector, needed = self.connectors.get(name), request["version"]
         if connector is None:
@@ -155,10 +162,12 @@ class Calls:
             else:
                 output = connection.run(action.name, request["inputs"], since=since, taken=taken)
         except RPCError:
-            raise  # the claim is not known: the next attempt looks again
+            # It is not known whether another call has this message: Temporal tries again.
+            raise
         except ConnectorError as error:
             return self._refused(name, _in_doubt(error, since, action))
-        except Exception as fault:  # noqa: BLE001 - a connector's code; other cases go on
+        # The code of a connector may raise anything; other cases must go on.
+        except Exception as fault:  # noqa: BLE001
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return self._refused(name, UnexpectedFault(action.effect, fault))
         size = 0 if self.storage else size_of(output)
@@ -169,7 +178,7 @@ class Calls:
     async def _claimed(
         self, request: dict[str, Any], result: dict[str, Any], call: str
     ) -> dict[str, Any]:
-        """Claim what a call has made, so that no other call takes it."""
+        """Claim the message of a call, so that no other call uses it as its own."""
         name, _, action_name = request["operator"].partition("/")
         action = self.connectors[name].action(action_name)
         if "output" not in result or action.repeatable or action.identifier is None:
@@ -198,7 +207,7 @@ async def _beat() -> None:
 
 
 def _serves(offered: str, needed: str) -> bool:
-    """Tell whether one version can replace another: the same major, not older."""
+    """Tell whether one version can replace another: the same major version, and not older."""
     ours, theirs = _parts(offered), _parts(needed)
     return ours[0] == theirs[0] and ours >= theirs
 
@@ -208,12 +217,12 @@ def _parts(version: str) -> list[int]:
 
 
 def _in_doubt(error: ConnectorError, since: datetime | None, action: Any) -> ConnectorError:
-    """Keep the doubt: this attempt was not made, but an earlier one may have been."""
+    """Return OutcomeUnknown if this attempt sent nothing but an earlier one may have sent."""
     if since is None or action.repeatable or error.outcome != "not_sent":
         return error
     return OutcomeUnknown(str(error))
 
 
 def _trace(fault: Exception) -> str:
-    """Return where a fault was raised, without its text, which may hold a number or a body."""
+    """Return where a fault was raised, without its text: that may contain a number or a body."""
     return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__

@@ -1,4 +1,4 @@
-"""Starts cases on a cluster, shows them, and lets people decide what becomes of them."""
+"""Starts cases on a cluster, shows them, and lets people decide how they continue."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .claims import call_id, claim
 from .client import refusals
 from .workflow import MOST_BYTES, CaseWorkflow, TooLarge, pack, size_of
 
-# A step over a large list takes longer than the usual 10 s; a worker that is killed in a step is
-# noticed only after this time.
+# A step with a large list can take longer than Temporal's default of 10 s. A longer limit has a
+# price: Temporal notices only after this time that a worker was killed in a step.
 _STEP_TIMEOUT = timedelta(seconds=30)
 _FIRST_LOOK_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
 class _Given(dict):  # type: ignore[type-arg]
-    """Settings that are not known here: each may be set where the worker runs."""
+    """Settings that only the worker knows: treats every setting as set."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return True
@@ -44,8 +44,8 @@ class _Given(dict):  # type: ignore[type-arg]
 class Cases:
     """The cases of one task queue.
 
-    A process is checked against `connectors` before its case starts. Which global parameters are
-    set is known to the workers alone, unless `settings` are given here too.
+    A process is checked against `connectors` before its case starts. Without `settings`, only the
+    workers know which global parameters are set, so the check treats all of them as set.
     """
 
     def __init__(
@@ -76,10 +76,11 @@ class Cases:
     ) -> CaseHandle:
         """Start a case of a process with this data; a worker of the task queue runs it.
 
-        `path` is a BPMN file, several with the processes and decisions (DMN) that they call, or a
-        folder of them. `id` is the case's name for good. `process` is the id of the one to run,
-        where there are several. Raise InvalidProcess, and InvalidInput for data that is no JSON or
-        a used id.
+        `path` is a BPMN file, several files with the processes and decisions (DMN) that they call,
+        or a folder of such files. `id` is the name of the case and never changes. `process` is the
+        id of the process to run, if the files have several. Raise InvalidProcess, InvalidInput
+        (`data` is not JSON, or the id is already used), or InvalidConfiguration (the server
+        refuses).
         """
         content, needs = self._process(path, process)
         first = _json(data or {})
@@ -102,7 +103,7 @@ class Cases:
         return CaseHandle(self, handle)
 
     def case(self, case_id: str) -> CaseHandle:
-        """Return a case by its id; whether it exists is known at the first request."""
+        """Return a case by its id. Only the first request shows whether it exists."""
         return CaseHandle(self, self.client.get_workflow_handle(case_id))
 
     def _process(self, path: Files, process: str | None) -> tuple[bytes, dict[str, str]]:
@@ -130,16 +131,19 @@ class CaseHandle:
         self._cases = cases
 
     async def show(self) -> dict[str, Any]:
-        """Return what is known of it: `status`, `data`, `error`, `stopped`, `tasks`, and more.
+        """Return the state of the case.
 
-        `held` are calls that no worker could make until now, with the reason.
+        `id`, `process`, `status`, `data`, `error`, `stopped`, `late` and `tasks` are as in
+        `bpmn.Case`. `waits_for` lists the messages and signals it waits for, as {kind, name}.
+        `held` lists the calls that no worker could make so far, as {task, element, why}. Raise
+        InvalidInput if there is no such case.
         """
         with refusals():
             shown: dict[str, Any] = await self.workflow.query(CaseWorkflow.show)
         return shown
 
     async def result(self) -> dict[str, Any]:
-        """Wait until it is finished, and return its data. Raise CaseStopped if it stops."""
+        """Wait until the case is finished, and return its data. Raise CaseStopped if it stops."""
         ended = asyncio.ensure_future(self.workflow.result())
         pause = _FIRST_LOOK_SECONDS
         try:
@@ -163,10 +167,10 @@ class CaseHandle:
             ended.cancel()
 
     async def settle(self, output: Mapping[str, Any], name: str | None = None) -> None:
-        """Give the output of a call that stands still, found out by other means.
+        """Give the output of a call that has stopped, if a person found it out in another way.
 
-        `name` is the element or the task (see `stopped`). Raise InvalidInput unless `output` is
-        what the action returns.
+        `name` is the id of the element or of the task (see `stopped`). Raise InvalidInput unless
+        `output` is an output of the action.
         """
         with refusals():
             stopped_call = await self.workflow.query(
@@ -191,14 +195,18 @@ class CaseHandle:
         await self._update(CaseWorkflow.settle, dict(output), stopped_call["task"])
 
     async def retry(self, name: str | None = None) -> None:
-        """Let a stopped case try again what stopped it; see `stopped` for names.
+        """Repeat the calls that stopped the case, or only `name` (an element or task of `stopped`).
 
-        Interrupted calls may have been carried out: look first, and `settle` what was.
+        An interrupted call may have been carried out. Check that first, and use `settle` if it was.
+        Raise InvalidInput if no call of this name has stopped.
         """
         await self._update(CaseWorkflow.retry, name)
 
     async def complete(self, task: str | Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """End a task that waits for somebody: one of `tasks`, its own id, or its element's."""
+        """Complete a task that waits for a person, with the data that the person entered.
+
+        `task` is one of `tasks`, its id, or the id of its element. Raise InvalidInput.
+        """
         name = task if isinstance(task, str) else str(task["task"])
         await self._update(CaseWorkflow.complete, name, _json(data))
 
@@ -208,11 +216,11 @@ class CaseHandle:
         payload: Mapping[str, Any] | None = None,
         correlation: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Give it a message, and return whether it waited for one."""
+        """Send the case a message. Return whether it waited for this message."""
         return await self._receive("message", name, payload, correlation)
 
     async def signal(self, name: str, payload: Mapping[str, Any] | None = None) -> bool:
-        """Give it a signal, and return whether it waited for one."""
+        """Send the case a signal. Return whether it waited for this signal."""
         return await self._receive("signal", name, payload, None)
 
     async def _receive(
@@ -238,7 +246,7 @@ class CaseHandle:
 
 
 class Shown:
-    """A case as `CaseHandle.show` gave it, for CaseStopped."""
+    """A case as `CaseHandle.show` returned it, for CaseStopped."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.fields = fields

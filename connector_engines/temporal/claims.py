@@ -1,10 +1,10 @@
-"""Which call has made what: a message belongs to one call, in the whole namespace.
+"""Records which call made which message: in one namespace, a message belongs to one call.
 
 Two cases may send the same text to the same number, and a look-up can't tell their messages apart.
-So each call claims what it has made or found before its case gets it: it starts a workflow whose id
-is the service's identifier. Temporal starts one workflow for an id, so the first call has it. This
-works on any cluster, without a setting by an administrator. A claim is remembered as long as the
-namespace keeps closed workflows (its retention).
+So before a case gets a message, its call claims it: the call starts a workflow whose id contains
+the message's identifier. Temporal starts only one workflow for an id, so the first call gets the
+message. This works on any cluster, without a setting by an administrator. A claim lasts as long as
+the namespace keeps closed workflows (its retention).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 NAME = "connector-made"
-_OWNER = "call"  # the name of the memo that holds the owner
+# The name of the memo that holds the owner
+_OWNER = "call"
 
 
 @workflow.defn(name=NAME, sandboxed=False)
@@ -29,14 +30,14 @@ class Made:
 
 
 def call_id(case: str, task: str) -> str:
-    """Name a call: the case's id and its task's."""
+    """Return the name of a call, made of the ids of its case and its task."""
     return f"{case}/{task}"
 
 
 async def claim(client: Client, queue: str, connector: str, identifier: str, call: str) -> bool:
-    """Claim for a call what it has made. Return False where another call has it.
+    """Claim the message `identifier` for a call. Return False if another call has claimed it.
 
-    Workers of the task queue `queue` close the claim. Raise RPCError.
+    A worker of the task queue `queue` ends the workflow of the claim. Raise RPCError.
     """
     try:
         await client.start_workflow(
@@ -53,7 +54,7 @@ async def claim(client: Client, queue: str, connector: str, identifier: str, cal
 
 
 async def owner(client: Client, connector: str, identifier: str) -> str | None:
-    """Return the call that has claimed this, or None. Raise RPCError."""
+    """Return the call that has claimed the message `identifier`, or None. Raise RPCError."""
     handle = client.get_workflow_handle(_workflow_id(connector, identifier))
     try:
         claimed = await handle.describe()

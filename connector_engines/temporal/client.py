@@ -1,4 +1,4 @@
-"""Connects to a Temporal server, and explains its refusals in one sentence."""
+"""Connects to a Temporal server, and explains its errors in one sentence."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ async def connect(
 ) -> Client:
     """Connect to a Temporal server.
 
-    What is not given comes from Temporal's own environment configuration (TEMPORAL_ADDRESS,
-    TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…, or a profile of its TOML file), which has
-    TLS and API keys too. Raise InvalidConfiguration.
+    Everything else, such as TLS and API keys, comes from Temporal's own environment configuration
+    (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…, or a profile of its
+    TOML file). `address` is host:port, "localhost:7233" if it is given nowhere. Raise
+    InvalidConfiguration.
     """
     try:
         config = ClientConfig.load_client_connect_config()
@@ -40,7 +41,8 @@ async def connect(
         config["data_converter"] = data_converter  # type: ignore[typeddict-unknown-key]
     try:
         client = await Client.connect(**config)
-        await client.count_workflows("WorkflowId = ''")  # the server does not check the namespace
+        # The server checks the namespace only at the first request.
+        await client.count_workflows("WorkflowId = ''")
     except (RuntimeError, ValueError) as error:
         raise InvalidConfiguration(
             f"no Temporal server can be reached at '{config['target_host']}': "
@@ -53,7 +55,7 @@ async def connect(
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Turn what the server refuses into InvalidConfiguration or InvalidInput."""
+    """Turn the server's errors into InvalidConfiguration or InvalidInput."""
     try:
         yield
     except RPCError as error:
@@ -63,7 +65,7 @@ def refusals() -> Iterator[None]:
 def _refused(error: RPCError) -> InvalidConfiguration | InvalidInput:
     text = error.message.rstrip(".")
     if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in text:
-        return InvalidInput(f"Temporal knows no such case ({text}).")
+        return InvalidInput(f"Temporal does not know this case ({text}).")
     if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
         return InvalidConfiguration(f"Temporal's server does not answer ({text}).")
     if error.status in _CONFIGURATION:

@@ -1,8 +1,8 @@
-"""What lies in Temporal's history: encrypted, where a key is given, and large values elsewhere.
+"""Encrypts the data in Temporal's history, and stores large values outside of it.
 
-Without `Encryption`, whoever may read the history reads all data of all cases: names, numbers,
-texts. With it they read the ids of cases and activities, task queues, moments, and identifiers that
-the service gave to what was made.
+Without `Encryption`, everybody who may read the history can read all data of all cases: names,
+numbers, texts. With it they can still read the ids of cases and activities, task queues, times,
+and the identifiers of messages.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from connector_runtime.errors import InvalidConfiguration
 _ENCODING = b"binary/aes-256-gcm"
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
-LARGE_BYTES = 256 * 1024  # from here on, a value goes to external storage
+# A value of this size or more is kept in external storage
+LARGE_BYTES = 256 * 1024
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Encryption(PayloadCodec):
-    """Encrypts payloads by AES-256-GCM.
+    """Encrypts payloads with AES-256-GCM.
 
-    `keys` are of 32 bytes each. The first one encrypts; all of them decrypt, so that a new key is
-    put before the old ones, and an old one is taken out when no history needs it any more. First
-    give the new key to all workers as the last one, then let it be the first. Raise
-    InvalidConfiguration.
+    Each of `keys` has 32 bytes. The first key encrypts; all keys decrypt. To change the key, give
+    the new key to all workers as the last one, and then make it the first. Remove an old key when
+    no history needs it any more. Raise InvalidConfiguration.
     """
 
     def __init__(self, keys: Iterable[bytes]) -> None:
@@ -60,7 +60,10 @@ class Encryption(PayloadCodec):
 
     @classmethod
     def from_text(cls, text: str) -> Encryption:
-        """Read keys in Base64, one on a line; blank lines and those with # are left out."""
+        """Read keys in Base64, one on a line. Blank lines and lines that begin with # are ignored.
+
+        Raise InvalidConfiguration.
+        """
         lines = [line.strip() for line in text.splitlines()]
         try:
             keys = [
@@ -92,7 +95,8 @@ class Encryption(PayloadCodec):
         from cryptography.exceptions import InvalidTag
 
         if payload.metadata.get("encoding") != _ENCODING:
-            return payload  # it was written before encryption was switched on
+            # The payload was written before encryption was switched on.
+            return payload
         name = payload.metadata["encryption-key-id"]
         cipher = self._ciphers.get(name.decode())
         if cipher is None:
@@ -109,15 +113,16 @@ class Encryption(PayloadCodec):
 
 
 def _key_id(key: bytes) -> str:
-    """Name a key without telling anything of it."""
+    """Return a name for a key that reveals nothing about the key."""
     return hashlib.sha256(b"connector_engines.temporal key id" + key).hexdigest()[:16]
 
 
 class Folder(StorageDriver):
-    """Keeps large values in a folder, each under its own hash; for one machine, and for tests.
+    """Keeps large values as files in a folder, named by their hash. For one machine and for tests.
 
-    All workers and starters must have the same folder. Nothing deletes from it: delete files that
-    are older than the namespace's retention.
+    All workers, and all programs that start cases, need the same folder. No file is ever deleted:
+    delete files yourself once they are older than the namespace's retention. Raise
+    InvalidConfiguration if the folder can't be created.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -126,7 +131,7 @@ class Folder(StorageDriver):
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidConfiguration(
-                f"storage: '{path}' can't be made: {error.strerror}."
+                f"storage: the folder '{path}' can't be created: {error.strerror}."
             ) from error
 
     def name(self) -> str:
@@ -141,7 +146,7 @@ class Folder(StorageDriver):
         name = hashlib.sha256(content).hexdigest()
         path = self._path / name
         if not path.exists():
-            # Whole or not at all: another worker may look at any moment.
+            # Another worker may read the file at any time, so it must be complete from the start.
             with tempfile.NamedTemporaryFile(dir=self._path, delete=False) as file:
                 file.write(content)
                 file.flush()
@@ -166,9 +171,10 @@ class Folder(StorageDriver):
 def converter(
     *, encryption: Encryption | None = None, storage: StorageDriver | None = None
 ) -> DataConverter:
-    """Return the converter for `connect`; all workers and starters need the same.
+    """Return the converter for `connect`.
 
-    `storage` takes values from 256 KiB on: a `Folder`, or a driver of the SDK for S3 or GCS
+    All workers, and all programs that start cases, need the same encryption keys and storage.
+    `storage` keeps values of 256 KiB or more: a `Folder`, or a driver of the SDK for S3 or GCS
     (`temporalio.contrib.aws.s3driver`, `temporalio.contrib.gcp.gcsdriver`).
     """
     return DataConverter(

@@ -1,4 +1,4 @@
-"""What serves a task queue: it runs the cases and makes their calls."""
+"""A worker of a task queue: it runs the cases and makes their calls."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from .claims import Made
 from .client import refusals
 from .workflow import HEARTBEAT_SECONDS, SCRIPT_NAMES, CaseWorkflow
 
-# A call ends by its own limits long before; then the worker stops all the same.
+# How long a shutdown waits for calls. Each call has its own, much shorter limit.
 _GRACE = timedelta(minutes=10)
 
 
 class Worker:
-    """Serves a task queue with these connectors, each with the settings of one environment.
+    """Runs the cases of a task queue with these connectors and their settings for one environment.
 
-    No setting leaves this process. At most `threads` calls are under way at once. `identity` is
-    how Temporal names this worker in its histories; without one, by process and host.
-    `script_names` are what expressions may use beside Python's own and `explain(connector, code)`:
-    the same on all workers of the task queue, and the same value each time for the same arguments.
+    No setting leaves this process. At most `threads` calls run at once. `identity` is the name of
+    this worker in Temporal's histories; the default is made of the process and the host.
+    `script_names` are names that expressions may use in addition to Python's own and
+    `explain(connector, code)`. They must be the same in all workers of the task queue, and a
+    function must always return the same value for the same arguments.
 
     Use it as an async context manager, or `await run()`. Raise InvalidConfiguration.
     """
@@ -50,7 +51,7 @@ class Worker:
         if sys.flags.hash_randomization:
             raise InvalidConfiguration(
                 "a worker needs the environment variable PYTHONHASHSEED=0, set before Python "
-                "starts: another worker that takes a case over must meet the same order in a set."
+                "starts: all workers that run a case must see the items of a set in the same order."
             )
         SCRIPT_NAMES[task_queue] = bpmn.script_names(dict(connectors), script_names)
         given = {name: (settings or {}).get(name, {}) for name in connectors}
@@ -66,19 +67,22 @@ class Worker:
                 max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS / 5),
                 graceful_shutdown_timeout=_GRACE,
                 identity=identity,
-                # Not for debugging: without it, a step of more than 2 s is taken for a deadlock
-                # and repeated for ever. A script over a large list may take longer.
+                # This is not for debugging. Without it, the SDK takes a step of more than 2 s for a
+                # deadlock and repeats it for ever. A script with a large list may take longer.
                 debug_mode=True,
             )
             self._closing = undo.pop_all()
 
     async def run(self) -> None:
-        """Serve until `shutdown`, or until the task is cancelled."""
+        """Work until `shutdown` is called or this task is cancelled.
+
+        Raise InvalidConfiguration if the server refuses.
+        """
         with self._closing, refusals():
             await self._worker.run()
 
     async def shutdown(self) -> None:
-        """Take nothing new, wait for the calls that are under way, and end."""
+        """Start nothing new, wait for the running calls (at most 10 minutes), and end."""
         await self._worker.shutdown()
 
     async def __aenter__(self) -> Worker:

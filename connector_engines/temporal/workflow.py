@@ -1,9 +1,10 @@
 """A case as a Temporal workflow.
 
-Temporal runs this code again from its history whenever a worker takes a case over, so it must
-decide the same each time. The moment is `workflow.time`, identifiers are `workflow.uuid4`, and
-`connector_engines.bpmn.given` hands both to SpiffWorkflow. A change of the rules that would lead a
-running case elsewhere goes behind `workflow.patched`; the histories among the tests show it.
+When another worker continues a case, Temporal runs this code again from the case's history. So the
+code must make the same decisions each time. It takes the time from `workflow.time` and identifiers
+from `workflow.uuid4`; `connector_engines.bpmn.given` passes both to SpiffWorkflow. If a change of
+the rules would change a running case, put it behind `workflow.patched`. The histories in the tests
+show whether that is needed.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ from connector_runtime.errors import ConnectorError, InvalidInput
 
 NAME = "connector-case"
 CALL = "connector-call"
-# A worker that is silent for so long is taken for dead, and the call goes to another one.
+# If a worker sends no heartbeat for this time, its call is given to another worker.
 HEARTBEAT_SECONDS = 10.0
-# Longer than any call: each request of a connector ends by its own limits, and heart-beats tell
-# earlier of a worker that is gone.
+# Longer than any call. Each request of a connector has its own limit, and missing heartbeats show
+# earlier that a worker is gone.
 CALL_TIMEOUT = timedelta(hours=24)
-# The server takes 2,000 activities of a workflow at once, and 4 MB in one message.
+# The server allows 2,000 open activities of a workflow, but only 4 MB in one message.
 MOST_CALLS = 200
-# The server refuses a larger value for ever; a little room is for its wrapping.
+# The server refuses values above 2 MiB. 16 KiB of that are left for the envelope of a value.
 MOST_BYTES = 2 * 1024 * 1024 - 16 * 1024
-_FIRST_PAUSE_SECONDS = 1.0  # for a worker that has the connector
+# Pauses while no worker has the connector of a call
+_FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 300.0
 _RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
@@ -43,7 +45,7 @@ _RETRIES = RetryPolicy(
 
 
 def pack(text: str) -> bytes:
-    """Return text compressed: a process and a case are mostly names that recur."""
+    """Compress text. A process and a case repeat the same names, so it becomes much smaller."""
     return zlib.compress(text.encode())
 
 
@@ -57,7 +59,7 @@ def _process(content: bytes) -> bpmn.Process:
 
 
 class TooLarge(ConnectorError):
-    """A value that Temporal can't keep, where no external storage takes it."""
+    """A value that is too large for Temporal's history, without external storage."""
 
     code = "TOO_LARGE"
 
@@ -69,12 +71,12 @@ class TooLarge(ConnectorError):
 
 
 def size_of(value: Any) -> int:
-    """Return how many bytes a value has in a history."""
+    """Return the size in bytes that a value has in a history."""
     return len(json.dumps(value, separators=(",", ":")))
 
 
 class Reported(ConnectorError):
-    """An error that an activity has reported, as its `to_dict` gave it."""
+    """An error that an activity reported. `fields` is what `ConnectorError.to_dict` returned."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         super().__init__(fields["message"])
@@ -88,15 +90,15 @@ class Reported(ConnectorError):
         return self.fields
 
 
-# What expressions may use beside Python's own, for each task queue that this process serves. A
-# worker makes its workflows itself, from the class alone, so it can't hand this to them.
+# The additional names that expressions may use, for each task queue of this process. Temporal's
+# worker creates the workflows from their class, so the names can't be passed as an argument.
 SCRIPT_NAMES: dict[str, Mapping[str, Any]] = {}
 
 
 def _script_names(queue: str) -> Mapping[str, Any]:
     if queue in SCRIPT_NAMES:
         return SCRIPT_NAMES[queue]
-    # A Replayer of the SDK has a queue of its own.
+    # A Replayer of the SDK uses a task queue with another name.
     return {name: value for names in SCRIPT_NAMES.values() for name, value in names.items()}
 
 
@@ -105,10 +107,10 @@ class CaseWorkflow:
     """One case.
 
     process  its process, packed
-    begin    `needs`: the version of each connector that it was checked with; `data`, or after
-             continue-as-new what is kept beside the case itself; `storage`: whether there is
-             one for large values
-    parts    the case as it stood, packed, after continue-as-new
+    begin    `needs`: the version of each connector that the process was checked with;
+             `data`: the first data, or `held` after continue-as-new;
+             `storage`: whether there is external storage for large values
+    parts    after continue-as-new: the state of the case, packed
     """
 
     @workflow.init
@@ -124,7 +126,8 @@ class CaseWorkflow:
         self.process = process
         self.needs: dict[str, str] = begin["needs"]
         self.storage: bool = begin["storage"]
-        # Calls that no worker could make so far: when to try again, how often it was tried, why.
+        # Calls that no worker could make so far, by task: when to try again (seconds since 1970),
+        # how often it was tried, and why it failed.
         self.held: dict[str, tuple[float, int, str]] = begin.get("held", {})
         self.underway: dict[str, workflow.ActivityHandle[dict[str, Any]]] = {}
         self.woken = False
@@ -143,8 +146,6 @@ class CaseWorkflow:
             if leaving and not self.underway and workflow.all_handlers_finished():
                 self._continue()
             await self._wait()
-
-    # What happens
 
     def _step(self, begin_calls: bool) -> None:
         now = workflow.time()
@@ -201,9 +202,10 @@ class CaseWorkflow:
         try:
             result = done.result()
         except (ActivityError, asyncio.CancelledError) as error:
-            # Its input or its outcome could not be kept; an activity itself never fails for good.
             if is_cancelled_exception(error):
-                return  # the workflow itself is cancelled
+                # The workflow itself is cancelled
+                return
+            # The server could not keep the input or the output: an activity never fails otherwise.
             cause = error.__cause__ or error
             self.case.end(task, bpmn.UnexpectedFault("write", cause), now)
             return
@@ -218,14 +220,14 @@ class CaseWorkflow:
         self.case.end(task, result["output"], now)
 
     def _hold(self, task: str, why: str, now: float) -> None:
-        """Leave a call waiting that this worker could not make; nothing of it has left."""
+        """Try a call later that this worker could not make. Nothing was sent."""
         self.case.withdraw(task)
         tried = self.held[task][1] + 1 if task in self.held else 1
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** (tried - 1), _LONGEST_PAUSE_SECONDS)
         self.held[task] = (now + pause, tried, why)
 
     async def _wait(self) -> None:
-        """Wait until a call has ended, somebody has decided, or the next moment has come."""
+        """Wait until a call has ended, a person has decided, or the next timer fires."""
         due = self._due()
         if self.alarm is not None and (self.alarm[0] != due or self.alarm[1].done()):
             self.alarm[1].cancel()
@@ -242,13 +244,14 @@ class CaseWorkflow:
         moments = [moment for task in wanted if (moment := self._moment_of(task)) > now]
         try:
             timer = self.case.timer()
-        except (ValueError, OverflowError) as error:  # a moment that no calendar has
+        except (ValueError, OverflowError) as error:
+            # The timer has a date that does not exist
             self.case.stop(error)
             timer = None
         return min(moments if timer is None else [*moments, timer], default=None)
 
     def _continue(self) -> None:
-        """Go on in a new history, with all that is under way."""
+        """Continue the case in a new, short history (Temporal's continue-as-new)."""
         begin = {"needs": self.needs, "storage": self.storage, "held": self.held}
         parts = pack(json.dumps(bpmn.case_parts(self.case)))
         if len(parts) > MOST_BYTES and not self.storage:
@@ -263,8 +266,6 @@ class CaseWorkflow:
             error = TooLarge("the case is finished; its data", size)
             raise ApplicationError(str(error), type=error.code, non_retryable=True)
         return outcome
-
-    # What people ask and decide
 
     @workflow.query
     def show(self) -> dict[str, Any]:
@@ -286,7 +287,7 @@ class CaseWorkflow:
             "data": case.data,
         }
         if not self.storage and size_of(shown) > MOST_BYTES:
-            # No answer to a query is larger, so the rest is shown without the data.
+            # An answer to a query can't be larger, so it is given without the data.
             shown["data"] = {}
             shown["tasks"] = [{**task, "data": {}} for task in case.tasks]
         return shown
@@ -316,7 +317,8 @@ class CaseWorkflow:
         except InvalidInput as error:
             raise _refused(error) from None
         for task, (_, tried, why) in self.held.items():
-            self.held[task] = (0.0, tried, why)  # somebody has set up the worker
+            # A worker may have the connector now, so try at once.
+            self.held[task] = (0.0, tried, why)
         self.woken = True
 
     @workflow.update
@@ -332,7 +334,8 @@ class CaseWorkflow:
         self, kind: str, name: str, payload: dict[str, Any], correlation: dict[str, Any]
     ) -> bool:
         now = workflow.time()
-        self.case.advance(now)  # it may not have come to its first event yet
+        # A new case must first run to the event that waits for the message.
+        self.case.advance(now)
         try:
             taken = self.case.receive(kind, name, payload, correlation, now)
         except InvalidInput as error:

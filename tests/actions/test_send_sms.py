@@ -85,7 +85,10 @@ BAD_INPUTS = {
     "to alphanumeric": ({"to": "Clinic 24", "body": "x"}, "'to' must be an E.164 number"),
     "body empty": ({"to": TO, "body": ""}, "'body' is required"),
     "body too long": ({"to": TO, "body": 1601 * "x"}, "'body' must be text of 1 to 1600"),
-    "body with half a character": ({"to": TO, "body": "\ud83d"}, "'body' holds half a character"),
+    "body with half a character": (
+        {"to": TO, "body": "\ud83d"},
+        "'body' contains half a character",
+    ),
     "body bytes": ({"to": TO, "body": b"x"}, "'body' must be text, a number"),
     "from digits of a letterless sender": (
         {"from": "123456789", "to": TO, "body": "x"}, "'from' must be an E.164 number",

@@ -297,7 +297,7 @@ def test_date_with_a_time_that_no_day_has_is_refused(play, time):
     given, answers = {"sid": SID}, [{"message": {"date_created": created}}]
     refused = error(play("get_sms_information", given, answers=answers)[0])
     assert refused["error"] == "INVALID_ANSWER"
-    assert "'date_created' must be a date that the calendar has" in refused["message"]
+    assert "'date_created' must be a date that exists in the calendar" in refused["message"]
 
 
 # The host's life: logging, updates in place, several workers, large requests, bad handlers.
@@ -389,7 +389,7 @@ def test_handler_that_throws_is_answered_for_without_its_words(installed, host, 
     (envelope,) = host.run(folder, [host.call("send_sms", SENT, sandbox.settings)])
     assert error(envelope) == {
         "error": "CONNECTOR_ERROR",
-        "message": "The connector failed by itself (TypeError).",
+        "message": "The connector failed because of its own defect (TypeError).",
         "status": -400,
     }
 

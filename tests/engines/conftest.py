@@ -6,7 +6,7 @@ from tests.engines.drawing import document
 
 @pytest.fixture
 def bpmn_file(tmp_path):
-    """Write a process of these elements to a file of its own."""
+    """Write a process of these elements to a new file."""
     numbers = iter(range(1000))
 
     def write(*elements, **options):

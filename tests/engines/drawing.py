@@ -82,7 +82,7 @@ def loop(kind):
 
 
 def pause(name, expression, kind="timeDuration"):
-    """Wait for a timer, whose expression is Python."""
+    """An event that waits for a timer. `expression` is Python."""
     timer = clock(name, expression, kind)
     return f'<bpmn:intermediateCatchEvent id="{name}">{timer}</bpmn:intermediateCatchEvent>'
 

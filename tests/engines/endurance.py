@@ -1,4 +1,6 @@
-"""Many cases, many kills: the engine's long run, `make soak`; a short one is among the tests.
+"""A long test of the engine with many cases and many kills, for `make soak`.
+
+A short run of it is one of the tests.
 
 `python -m tests.engines.endurance --help`
 """
@@ -25,13 +27,13 @@ NOTIFY = ROOT / "examples" / "notify_customer.bpmn"
 
 
 def data(number):
-    """The data of one case; its name, and so its message, is its own."""
+    """The data of one case. Its name and so its message differ from all others."""
     phone = f"+141555501{number % 100:02}"
     return {"customer": {"name": f"Case {number}", "phone": phone}, "poll_seconds": 0.05}
 
 
 def work(store, settings, count):
-    """What the killed process does: resume what there is, start what is missing, run it all."""
+    """The work of the killed process: resume stored cases, start missing ones, run all."""
     known = sum(1 for _ in listing(store)) if store.is_file() else 0
     with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
         print("ready", flush=True)
@@ -43,7 +45,7 @@ def work(store, settings, count):
 
 @contextlib.contextmanager
 def worker(store, settings, count):
-    """A process that works; it is killed at the end, if it is still there."""
+    """A process that runs the work. It is killed at the end if it is still running."""
     arguments = [sys.executable, "-m", "tests.engines.endurance", "--work", str(store)]
     process = subprocess.Popen(
         [*arguments, "--cases", str(count), "--settings", json.dumps(settings)],
@@ -54,14 +56,15 @@ def worker(store, settings, count):
     try:
         yield process
     finally:
-        process.kill()  # SIGKILL where there are signals
+        # This is SIGKILL, except on Windows
+        process.kill()
         process.communicate()
 
 
 def kill_and_resume(folder, count, kills, seed):
-    """Kill the run of `count` cases at `kills` random moments, end it, and return what came of it.
+    """Run `count` cases, kill their process at `kills` random times, and return how they ended.
 
-    Raise AssertionError if a message was sent twice, or a case says what is not so.
+    Raise AssertionError if a message was sent twice, or a case reports something wrong.
     """
     chance = random.Random(seed)
     store = Path(folder) / "cases.sqlite"
@@ -70,10 +73,11 @@ def kill_and_resume(folder, count, kills, seed):
         sandbox.fail("slow", times=None, seconds=0.1)
         settings = {**sandbox.settings, "timeoutSeconds": 30, "resolveSeconds": 2}
         for number in range(kills):
-            # A share of the cases each time: no run is without work when its kill comes.
+            # Each run gets more of the cases, so that every kill interrupts work.
             with worker(store, settings, count * (number + 1) // kills) as process:
                 assert process.stdout.readline() == "ready\n"
-                time.sleep(chance.uniform(0, 0.25))  # the random moment itself
+                # The time of the kill must be random
+                time.sleep(chance.uniform(0, 0.25))
                 killed += process.poll() is None
         with worker(store, settings, count) as process:
             assert process.stdout.readline() == "ready\n"
@@ -90,10 +94,10 @@ def kill_and_resume(folder, count, kills, seed):
 
 
 def check(store, settings, bodies):
-    """Give how each case ended. Raise AssertionError where it says what is not so.
+    """Return how each case ended. Raise AssertionError if a case reports something wrong.
 
-    A finished case has sent its text and seen it delivered; any other says that its message was
-    never found, and it never was stored. Nobody has anything to settle.
+    A finished case has sent its text, and the text was delivered. Any other case reports that its
+    message was never found, and that message was never stored. No case needs `settle`.
     """
     with Engine({"twilio": load(ROOT)}, {"twilio": settings}, store=store) as engine:
         for row in list(listing(store)):
@@ -110,7 +114,7 @@ def check(store, settings, bodies):
 
 
 def many(count):
-    """Run `count` cases at once in one process; return how long it took."""
+    """Run `count` cases at once in one process. Return the time in seconds."""
     with Sandbox(step_seconds=0.05) as sandbox:
         settings = {"twilio": sandbox.settings}
         with Engine({"twilio": load(ROOT)}, settings, threads=32) as engine:

@@ -1,4 +1,4 @@
-"""Many clients of a proxy that is killed and started again, and repeat: a part of `make soak`.
+"""Many clients repeat their requests to a proxy that is killed and restarted, for `make soak`.
 
 `python -m tests.engines.proxy_endurance --clients 200 --seconds 60`
 """
@@ -20,8 +20,10 @@ from tests.conftest import ROOT
 from tests.faults.endurance import OF_READS, OF_SENDS
 from twilio_sandbox import Sandbox
 
-RESEND_SECONDS = 120  # the least that the connector allows
-COMMAND_SECONDS = 4  # as 40 s are to the 45 s after which Spiff Arena gives up
+# The smallest value that the connector allows
+RESEND_SECONDS = 120
+# In production this is 40 s, a bit less than the 45 s after which Spiff Arena stops waiting
+COMMAND_SECONDS = 4
 CLIENT_SECONDS = 4.5
 
 
@@ -57,7 +59,7 @@ def started(folder, sandbox, port=0):
 
 
 def is_repeated(status):
-    """Whether Spiff Arena repeats a command of this status by itself."""
+    """Whether Spiff Arena repeats a command after this HTTP status."""
     return status == 429 or status >= 500
 
 
@@ -81,13 +83,14 @@ def soak(chosen, faults, folder, sandbox):
                 sandbox.fail(kind, method="GET", **options)
 
     def ask(number, key):
-        """Ask once for a send, and return its message's SID, or None if that is not known yet."""
+        """Request a send once. Return the SID of its message, or None if that is not known yet."""
         inputs = {"to": f"+1415555{number:04}", "body": f"made up {key}", "spiff__task_id": key}
         try:
             answer = requests.post(
                 f"{url}/v1/do/twilio/send_sms", json=inputs, timeout=CLIENT_SECONDS
             )
-        except requests.RequestException as error:  # also while the proxy is away
+        except requests.RequestException as error:
+            # This also happens while the proxy is not running
             told_by[number][type(error).__name__] += 1
             return None
         if answer.status_code != 200:
@@ -111,7 +114,7 @@ def soak(chosen, faults, folder, sandbox):
         return None
 
     def client(number):
-        """Send one message after another; ask at the end again for what was not told by then."""
+        """Send one message after another. At the end, repeat the requests without a known SID."""
         sids = {}
         while time.monotonic() < stop_at:
             key = f"{number}-{len(sids)}"

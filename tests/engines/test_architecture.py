@@ -1,4 +1,4 @@
-"""Which part of the engines may import what."""
+"""Which modules each part of the engines may import."""
 
 import ast
 
@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 ENGINES = ROOT / "connector_engines"
 FORBIDDEN = {
-    # The rules are given the moment and the identifiers, and keep nothing.
+    # The rules get the time and the identifiers as arguments, and store nothing.
     "bpmn": ("threading", "time", "random", "uuid", "sqlite3", "socket", "queue", "concurrent"),
     "embedded": ("connector_engines.proxy", "connector_engines.temporal"),
     "temporal": ("connector_engines.proxy", "connector_engines.embedded"),
@@ -27,7 +27,7 @@ def imported(path):
 
 @pytest.mark.parametrize("part", FORBIDDEN)
 def test_part_imports_nothing_that_it_must_not_know(part):
-    # `from uuid import UUID` names a type and asks the machine for nothing.
+    # `from uuid import UUID` is allowed: it imports only a type.
     for path in sorted((ENGINES / part).glob("*.py")):
         for name in set(imported(path)) - {"uuid", "uuid.UUID"}:
             first = name if name.startswith("connector") else name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The record of a call: no sequence of events leads out of its states, or to a second send."""
+"""The record of a call: no sequence of events causes an unknown state or a second send."""
 
 import pytest
 from hypothesis import given, settings
@@ -36,10 +36,10 @@ def test_event_leads_where_the_table_says_or_is_refused(state, event):
 @given(st.lists(st.tuples(st.sampled_from(sorted(TRANSITIONS)), st.booleans()), max_size=30))
 @settings(max_examples=1000)
 def test_no_sequence_of_events_sends_twice(events):
-    """The service stores at most one message, whatever the caller learns of it.
+    """The service stores at most one message, whatever the caller is told.
 
-    A call without `since` sends. One with `since` is looked up first: a stored message is found.
-    The world answers honestly: "fail" and "repeat" are said only where nothing was stored.
+    A call without `since` sends. A call with `since` is looked up first, and a stored message is
+    found. "fail" and "repeat" happen only if nothing was stored.
     """
     call, stored, by_hand = Call(), 0, 0
     for wish, sent in events:
@@ -47,12 +47,15 @@ def test_no_sequence_of_events_sends_twice(events):
             continue
         event = wish
         if call.state is State.BEGUN and call.before is not None:
-            if event in ("fail", "repeat", "succeed"):  # what a look-up tells
+            if event in ("fail", "repeat", "succeed"):
+                # A look-up finds only a message that nobody has settled
                 event = "succeed" if stored > by_hand else "doubt"
         elif call.state is State.BEGUN and event in ("succeed", "lose", "doubt"):
-            stored += sent or event == "succeed"  # it left: it was stored, surely or perhaps
+            # The request was sent, so the message was stored: certainly or possibly
+            stored += sent or event == "succeed"
         if event in ("retry", "settle"):
-            by_hand = stored  # somebody looked, and takes it on himself
+            # A person has checked what was stored and is responsible for what follows
+            by_hand = stored
         happen(call, event)
         assert stored - by_hand <= 1
         if call.state is State.WANTED and stored > by_hand:
@@ -70,7 +73,8 @@ def test_moment_of_the_first_beginning_is_kept_until_it_is_surely_over():
     call.begin(30.0)
     assert (call.since, call.before) == (20.0, 20.0)
     call.repeat(40.0)
-    assert (call.since, call.due) == (20.0, 40.0)  # the first one is still in doubt
+    # The first attempt may still have been carried out
+    assert (call.since, call.due) == (20.0, 40.0)
     call.begin(50.0)
     call.doubt({"code": "OUTCOME_UNKNOWN"})
     call.look()

@@ -1,8 +1,8 @@
-"""Nothing inside a case asks the machine for the time, for identifiers or for randomness.
+"""A case never takes the time, identifiers or random values from the machine.
 
-An engine that repeats a case from its history must come to the same each time. `bpmn.given` gives
-SpiffWorkflow what it asks for, in the places below. A new version that asks in a new place is seen
-here.
+An engine that repeats a case from its history must get the same result each time. `bpmn.given`
+passes these values to SpiffWorkflow in the places below. If a new version of SpiffWorkflow takes
+them in a new place, this test fails.
 """
 
 import ast
@@ -23,7 +23,8 @@ from tests.engines.conformance import table
 
 ASKS = {"time", "monotonic", "perf_counter", "now", "utcnow", "today", "urandom", "getrandbits"}
 ASKS |= {"uuid1", "uuid3", "uuid4", "uuid5", "random", "randint", "choice", "shuffle", "getenv"}
-# Each place of SpiffWorkflow that asks, and what is done about it.
+# Each place where SpiffWorkflow uses the machine's time, identifiers or random values, and why that
+# is safe.
 KNOWN = {
     "SpiffWorkflow/bpmn/serializer/migration/version_1_2.py dt.time": "of old files; not used",
     "SpiffWorkflow/bpmn/serializer/migration/version_1_3.py uuid4": "of old files; not used",
@@ -35,7 +36,7 @@ KNOWN = {
 
 
 def asking(path):
-    """Give what a module calls that may ask the machine."""
+    """Yield the calls in a module that may use the machine's time, identifiers or random values."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
@@ -66,7 +67,7 @@ def test_known_places_are_replaced():
 
 @contextlib.contextmanager
 def watching(asked):
-    """Note each function of C that tells the time or gives randomness, and who called it."""
+    """Record each call of a C function for the time or random values, and who called it."""
     watched = {time.time, time.monotonic, time.time_ns, os.urandom, random.random, uuid.uuid4}
     names = {"now", "utcnow", "today", "getrandbits"}
 

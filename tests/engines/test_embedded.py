@@ -76,7 +76,8 @@ def test_unavailable_twilio_takes_its_branch_after_the_retries(engine, notify, s
     case.run()
     assert case.data["outcome"] == "Twilio unavailable"
     assert case.data["sms_error"]["code"] == "THROTTLED"
-    assert len(sent()) == 4  # once, and three retries
+    # One attempt and three retries
+    assert len(sent()) == 4
 
 
 def test_unknown_outcome_is_never_retried(engine, notify, sandbox, sent):
@@ -166,7 +167,8 @@ def test_uncaught_error_names_the_task_and_the_case_can_be_retried(engine, bpmn,
     assert case.status == "failed"
     assert case.error["retryable"] is True
     with pytest.raises(CaseStopped):
-        case.run()  # as it is, it does not go on
+        # A failed case does not continue without `retry`
+        case.run()
     assert len(sent()) == 1
     case.retry()
     case.run()
@@ -259,7 +261,7 @@ def test_service_task_for_each_item_of_a_list(engine, bpmn, sandbox, sequential)
         NUMBERS,
     )
     case.run()
-    # In parallel, SpiffWorkflow appends each result as it comes.
+    # A parallel loop appends each result when its call ends, so the order can differ.
     assert sorted(result["to"] for result in case.data["results"]) == NUMBERS["numbers"]
     assert len(sandbox.messages) == 5
 
@@ -290,7 +292,8 @@ class Meeting:
         meeting = self
 
         class Handler(BaseHTTPRequestHandler):
-            wbufsize = -1  # or Nagle's algorithm holds the answer back
+            # Without a buffer, Nagle's algorithm would delay the answer
+            wbufsize = -1
 
             def do_GET(self):
                 with lock:
@@ -340,7 +343,8 @@ def test_service_tasks_that_are_ready_together_run_together(twilio_folder, sandb
                     flows("start>fork>a>join>end", "fork>b>join", "fork>c>join"),
                 )
             )
-            case.run()  # the server breaks off unless the three are under way at once
+            # The server fails unless all three requests arrive at the same time
+            case.run()
             assert [case.data[name] for name in ("a", "b", "c")] == [{"messages": []}] * 3
 
 
@@ -367,7 +371,8 @@ def test_other_branches_go_on_while_a_call_is_under_way(twilio_folder, sandbox, 
 
     def watch(case, element, name, what):
         if (element, what) == ("meanwhile", "done"):
-            meeting.barrier.wait()  # only now may the call be answered
+            # The call is answered only after this
+            meeting.barrier.wait()
 
     with meeting as url:
         settings = {"twilio": {**sandbox.settings, "apiBaseUrl": url, "maxAttempts": 1}}
@@ -581,12 +586,13 @@ def test_reminders_of_a_timer_at_a_task_are_one_call_each(engine, bpmn, sandbox)
         )
     )
     case.run()
-    assert case.status == "waiting"  # for the answer
+    # It waits for the answer
+    assert case.status == "waiting"
     assert len(sandbox.messages) == 2
 
 
 class Enough(BaseException):
-    """Ends a run as Ctrl-C does."""
+    """Ends a run in the same way as Ctrl-C."""
 
 
 def test_moment_that_is_centuries_away_keeps_no_other_case(engine, bpmn, sandbox):

@@ -1,4 +1,4 @@
-"""People, messages and signals: what comes from outside reaches cases, also while they run."""
+"""People, messages and signals reach cases, even while the cases run."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def catch(name, kind="message", variable=VARIABLE):
 
 
 def starting(kind="message"):
-    """A start event for a message or a signal, in place of the usual one."""
+    """A start event for a message or a signal, instead of the usual one."""
     event = catch("start", kind).replace("intermediateCatchEvent", "startEvent")
     return lambda path: path.write_text(
         path.read_text("utf-8").replace('<bpmn:startEvent id="start" />', event), "utf-8"
@@ -99,7 +99,7 @@ def test_task_is_named_where_several_wait(engine, bpmn):
 
 
 def test_message_wakes_a_case_while_it_runs(opened, bpmn, sandbox):
-    """It waits for the message and a timer far away; only the message can end it in time."""
+    """The case waits for a message or a very long timer, so only the message can end it in time."""
     process = bpmn(
         '<bpmn:parallelGateway id="fork" />',
         catch("wait"),
@@ -132,7 +132,7 @@ def test_message_goes_to_the_case_that_is_meant(opened, bpmn):
         assert engine.message("answer", {"x": 1}, {"order": 9}) == []
         assert engine.message("answer", {"x": 1}, {"order": 1}) == [cases[1]]
         assert engine.message("question") == []
-    with opened() as engine:  # from the store, which reads only those that wait for it
+    with opened() as engine:
         engine.run(engine.resume())
         statuses = {case.data["order"]: case.status for case in map(engine.case, ids(cases))}
         assert statuses == {0: "waiting", 1: "finished", 2: "waiting"}
@@ -166,7 +166,8 @@ def test_process_that_starts_with_it_begins_a_case(opened, bpmn, kind):
         (case,) = give(name, {"day": "Monday"})
         case.run()
         assert (case.status, case.data["day"]) == ("finished", "Monday")
-    with opened() as engine:  # the store knows the process
+    with opened() as engine:
+        # The engine knows the process from its store
         (again,) = (engine.message if kind == "message" else engine.signal)(name, {"day": "x"})
         assert again.id != case.id
 
@@ -209,7 +210,8 @@ def test_commands_lead_a_case_through_its_tasks_and_messages(configured, bpmn, s
     started = command("start", path, "--store", store, "--data", '{"order": 7}', *configured)
     assert started.returncode == 0, started.stderr
     case = started.stdout.strip()
-    assert command("tasks", store).stdout == ""  # it has not run yet
+    # The case has not run yet
+    assert command("tasks", store).stdout == ""
     assert command("resume", store, *configured).returncode == 4
     (task,) = map(json.loads, command("tasks", store).stdout.splitlines())
     assert (task["case"], task["element"]) == (case, "ask")

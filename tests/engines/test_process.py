@@ -49,7 +49,7 @@ REFUSED = {
     ),
     "unknown parameter": (
         document(service(to="'+14155550123'", body="'x'", text="'x'"), FLOWS),
-        "'send' gives 'text', which is no input of send_sms",
+        "'send' gives 'text', which is not an input of send_sms",
     ),
     "parameter that is no Python": (
         document(service(to="customer[", body="'x'"), FLOWS),
@@ -77,19 +77,19 @@ REFUSED = {
     ),
     "flow to nowhere": (
         document(service(), flows("start>send>nowhere")),
-        "'flow_send_nowhere' targetRef names 'nowhere', which is not there",
+        "'flow_send_nowhere' targetRef names 'nowhere', which does not exist",
     ),
     "error of nowhere": (
         document(service(), boundary("on_error", "send", "lost"), flows("start>send>end")),
-        "'on_error_error' errorRef names 'lost', which is not there",
+        "'on_error_error' errorRef names 'lost', which does not exist",
     ),
     "boundary event of nothing": (
         document(service(), FLOWS, boundary("on_error", "nothing")),
-        "'on_error' attachedToRef names 'nothing', which is not there",
+        "'on_error' attachedToRef names 'nothing', which does not exist",
     ),
     "not well-formed": (document(service(), FLOWS)[:-20], "not well-formed XML"),
     "empty": ("", "not well-formed XML"),
-    "another XML": ("<html/>", "no BPMN 2.0 file"),
+    "another XML": ("<html/>", "not a BPMN 2.0 file"),
     "no process": (f"{HEAD}</bpmn:definitions>", "it has no process"),
     "two processes": (
         TWO + document(service(), FLOWS, process="two").split('tests">\n')[1],
@@ -156,7 +156,7 @@ REFUSED = {
     ),
     "no way on": (
         document('<bpmn:exclusiveGateway id="way" />', flows("start>way")),
-        "'way' leads nowhere: let a sequence flow lead to an end event",
+        "'way' has no outgoing sequence flow: draw one, for example to an end event",
     ),
     **{
         f"{kind}: {text}": (
@@ -168,10 +168,10 @@ REFUSED = {
             ("timeDate", "2026-12-24", "'wait' timeDate is Python: write"),
             ("timeCycle", "R3/PT1H", "'wait' timeCycle is Python: write"),
             ("timeDuration", '"PT5S', "'wait' timeDuration is not valid Python"),
-            ("timeDuration", '"five"', "'wait' timeDuration is no ISO 8601 duration"),
-            ("timeDate", '"tomorrow"', "'wait' timeDate is no ISO 8601 date"),
-            ("timeCycle", '"often"', "'wait' timeCycle is no ISO 8601 cycle"),
-            ("timeDuration", "5", "'wait' timeDuration is no ISO 8601 duration"),
+            ("timeDuration", '"five"', "'wait' timeDuration is not an ISO 8601 duration"),
+            ("timeDate", '"tomorrow"', "'wait' timeDate is not an ISO 8601 date"),
+            ("timeCycle", '"often"', "'wait' timeCycle is not an ISO 8601 cycle"),
+            ("timeDuration", "5", "'wait' timeDuration is not an ISO 8601 duration"),
         ]
     },
     "loop that is no Python": (

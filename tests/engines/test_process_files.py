@@ -1,4 +1,4 @@
-"""Drawings in several files, decisions, data stores, and what other programs save."""
+"""Drawings in several files, decisions, data stores, and files of other programs."""
 
 import datetime
 
@@ -267,7 +267,9 @@ def test_a_file_that_needs_no_change_of_language_is_not_said_to_be_for_another_e
 ):
     call = '<bpmn:callActivity id="call" calledElement="elsewhere" />'
     text = document(call, flows("start>call>end")).replace(HEAD, CAMUNDA)
-    assert refusal(engine, tmp_path, text).endswith("give its file too, or the folder of both.")
+    assert refusal(engine, tmp_path, text).endswith(
+        "give its file too, or the folder with both files."
+    )
 
 
 def test_comments_in_a_drawing_are_passed_over(engine, tmp_path, sandbox):

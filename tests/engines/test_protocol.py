@@ -1,4 +1,4 @@
-"""What the proxy keeps of a request that comes in pieces, and the key of a call."""
+"""How the proxy keeps a request that arrives in pieces, and how it finds the key of a call."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""The proxy against its own OpenAPI document, with requests that schemathesis makes up.
+"""Tests the proxy against its own OpenAPI document, with requests that schemathesis generates.
 
-They are derandomised: each run makes the same ones.
+They are not random: each run makes the same requests.
 """
 
 import json
@@ -26,8 +26,8 @@ from tests.conftest import MANIFEST
 from twilio_sandbox import Sandbox
 
 KEY = {"Spiff-Connector-Proxy-Api-Key": "proxy-key-for-tests"}
-# Not among them: negative_data_rejection, which looks for a status of 4xx. In this protocol a
-# command that was given the wrong input is a 200 too, so `judged` below looks into the answer.
+# negative_data_rejection is not in the list, because it expects a status of 4xx. In this protocol,
+# a command with wrong input also gets a 200, so `judged` below checks the answer.
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -42,7 +42,8 @@ COMMANDS = [
     ("/v1/do/twilio/get_sms_information", "POST"),
     ("/v1/do/twilio/get_all_sms", "POST"),
 ]
-NO_PARAMETERS = ("/v1/do/twilio/get_all_sms", "GET")  # so nothing can be made that does not fit
+# Without parameters, no wrong request is possible
+NO_PARAMETERS = ("/v1/do/twilio/get_all_sms", "GET")
 BOUNDED = hypothesis.settings(
     max_examples=40,
     derandomize=True,
@@ -55,7 +56,7 @@ BOUNDED = hypothesis.settings(
 
 @pytest.fixture(scope="module", params=["with a key", "without a key or a sender"])
 def live(request, twilio_folder, tmp_path_factory):
-    """A proxy with `schema` and `document`, as it was configured in one way or the other."""
+    """A proxy with its `schema` and `document`, for each way to configure it."""
     with Sandbox(step_seconds=60) as sandbox:
         settings = {**sandbox.settings, "maxAttempts": 1}
         key = KEY["Spiff-Connector-Proxy-Api-Key"]
@@ -118,13 +119,14 @@ def test_discovery_answers_as_documented(live, path):
 
 
 def judged(case, response, document):
-    """Hold the answer's verdict on what went over the wire against the documented schema's."""
+    """Check that the proxy accepts exactly the requests that the documented schema accepts."""
     operation = document["paths"][case.operation.path][case.operation.method]
     if case.method == "POST":
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         try:
             fits = Schema(schema).accepts(json.loads(response.request.body))
-        except ValueError:  # schemathesis makes up such bodies too
+        except ValueError:
+            # Schemathesis also generates bodies that are not JSON
             fits = False
     else:
         pairs = parse_qsl(urlsplit(response.request.url).query, keep_blank_values=True)
@@ -146,7 +148,7 @@ def judged(case, response, document):
 
 
 def asked(case, live):
-    """Make a made-up call, each with a key of its own: repeats are tested elsewhere."""
+    """Make a generated call. Each has another key: other tests repeat a key."""
     headers = {**KEY}
     if case.method == "POST":
         headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'

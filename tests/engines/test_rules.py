@@ -1,4 +1,4 @@
-"""The rules of a case by themselves: moments are given, and no engine is there."""
+"""The rules of a case without an engine: the test passes the time."""
 
 import uuid
 
@@ -13,7 +13,7 @@ LOOK = service("look", "twilio/get_sms_information", "found", sid="'SM' + 'a' * 
 
 @pytest.fixture
 def rules(engine, bpmn_file):
-    """Start a case of these elements; return it and its one call, which is wanted."""
+    """Start a case of these elements. Return the case and its only call, which is wanted."""
 
     def start(*elements):
         case = bpmn.Case.start("case", engine.read(bpmn_file(*elements)), {}, 0.0, uuid.uuid4)

@@ -1,4 +1,4 @@
-"""What a server's log says about the set-up when it starts."""
+"""The lines about the set-up in a server's log when it starts."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What is kept of a case: only what changed is written, and it is always the whole case."""
+"""The stored parts of a case: a commit writes only changed parts, but no part is missing."""
 
 import pytest
 
@@ -106,14 +106,15 @@ def test_store_has_the_whole_case_after_every_commit(
         assert case.status in ("finished", "failed")
     assert len(commits) > 2
     if case.status == "finished":
-        assert commits[-1] <= {"", "v"}  # its outcome, and nothing of its tasks
+        # Of a finished case, the head and its values are stored, but no tasks
+        assert commits[-1] <= {"", "v"}
 
 
 @pytest.mark.parametrize("lost", range(2, 20, 3))
 def test_what_could_not_be_written_is_written_the_next_time(
     twilio_folder, sandbox, bpmn_file, lost
 ):
-    """A keeper whose every third change is lost still ends with the whole case."""
+    """If every third change is not stored, the whole case is stored at the end nevertheless."""
     settings = {"twilio": {**sandbox.settings, "maxAttempts": 1}}
     path = bpmn_file(*PROCESSES["sequential loop"][0])
     kept, changes = {}, []
@@ -167,4 +168,4 @@ def test_case_that_nothing_can_wake_stops_and_says_where(engine, bpmn_file):
     )
     engine.run([case])
     assert case.status == "failed"
-    assert "stands still: 'both'" in case.error["message"]
+    assert "it can't continue: 'both'" in case.error["message"]

@@ -165,8 +165,8 @@ def test_a_schema_beyond_reason_is_a_value_error_and_nothing_else(engine, docume
 HOSTILE = {
     "bytes": ({"a": b"x"}, "'a' must be text, a number"),
     "NaN": ({"a": float("nan")}, "'a' must be a finite number"),
-    "surrogate": ({"a": "\udc00"}, "'a' holds half a character"),
-    "surrogate in a name": ({"\udc00": 1}, "'(name)' holds half a character"),
+    "surrogate": ({"a": "\udc00"}, "'a' contains half a character"),
+    "surrogate in a name": ({"\udc00": 1}, "'(name)' contains half a character"),
     "number as name": ({1: 1}, "'(name)' must be text"),
     "tuple": ({"a": (1,)}, "'a' must be text, a number"),
     "object": ({"a": object()}, "'a' must be text, a number"),

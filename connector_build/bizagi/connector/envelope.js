@@ -1,11 +1,13 @@
 'use strict';
-// The host's envelope, and the promise that it is handed over exactly once.
+// The answer in the form that the host wants. It is given to the host exactly once.
 
 const errors = require('./errors');
 
 const SUCCESS = 200;
-const NO_STATUS = -200; // a failure without an HTTP status
-const BROKEN = -400; // an unknown action, or a defect of the connector
+// A failure without an HTTP status
+const NO_STATUS = -200;
+// An unknown action, or a defect of the connector
+const BROKEN = -400;
 
 exports.success = (output) => ({
   response: { outputs: { output: output, error: {} } },
@@ -15,13 +17,14 @@ exports.success = (output) => ({
   autotestingenabled: false,
 });
 
-// A stranger's message may quote anything, so of an unexpected error only its kind is shown.
+// The message of an unexpected error may contain data, so only the error's kind is shown.
 exports.failure = (error) => {
   if (error instanceof errors.Fault) {
     return failed(error.code, error.message, error.status || NO_STATUS);
   }
   const kind = error instanceof Error ? error.name : typeof error;
-  return failed('CONNECTOR_ERROR', `The connector failed by itself (${kind}).`, BROKEN);
+  const message = `The connector failed because of its own defect (${kind}).`;
+  return failed('CONNECTOR_ERROR', message, BROKEN);
 };
 
 exports.unknownAction = (message) => failed('UNKNOWN_ACTION', message, BROKEN);
@@ -36,7 +39,8 @@ function failed(code, message, status) {
   };
 }
 
-// Only the first answer counts. What the callback itself throws would end the host's process.
+// Only the first answer counts. An error that the callback throws is ignored: it would end the
+// host's process.
 exports.once = (callback) => {
   let called = false;
   return (answer) => {
@@ -50,7 +54,7 @@ exports.once = (callback) => {
         promise.then(undefined, () => {});
       }
     } catch (error) {
-      // Nobody is left to tell: the answer was handed over.
+      // There is nobody to report this to: the host has the answer already.
     }
   };
 };

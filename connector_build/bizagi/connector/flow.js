@@ -14,9 +14,9 @@ const { Transport } = require('./transport');
 const isObject = settings.isObject;
 exports.isObject = isObject;
 
-// Make an action's `invoke`. `connect(settings)` describes the service; `work(inputs, call)`
-// resolves to the output, or rejects with a Fault. Where an action writes, `find(inputs, call,
-// since)` looks up what became of a write, and `key(inputs)` is the same for equal writes.
+// Make an action's `invoke`. `connect(settings)` describes the service. `work(inputs, call)`
+// resolves to the output, or rejects with a Fault. An action that writes also has `find(inputs,
+// call, since)`, which looks up whether the write was made since a moment (ms).
 exports.action = (connect, work, find) =>
   (globals, actionName, data, authenticationType, LOG, callback) => {
     const action = definition.actions[actionName];
@@ -32,7 +32,7 @@ exports.action = (connect, work, find) =>
     });
   };
 
-// Make the `invoke` of the connection check. `work(call)` resolves to what is to be shown.
+// Make the `invoke` of the connection check. `work(call)` resolves to what users see.
 exports.check = (connect, work) => (globals, LOG, callback) => {
   const action = { name: 'check', repeatable: true };
   answer(connect, globals, action, LOG, callback, work);
@@ -63,7 +63,7 @@ function looked(action, call, checked, inputs, work, find, LOG) {
     try {
       return whole(action, call, await work(inputs, call));
     } catch (error) {
-      // A defect that shows only after the request has left must not hide that it may be done.
+      // After the request was sent, even a defect must be reported as an unknown outcome.
       throw error instanceof errors.Fault || !call.posted
         ? error : call.unreadable('was not understood');
     }
@@ -86,7 +86,7 @@ function checkedInput(action, data, globals) {
   }
   const merged = settings.merge(given, globals, action.globals, action.input);
   const problems = schema.problems(action.input, merged).map((problem) => {
-    const name = action.globals.find((each) => problem === `'${each}' is required`);
+    const name = action.globals.find((global) => problem === `'${global}' is required`);
     return name ? `${problem} (as input, or as the global parameter '${name}')` : problem;
   });
   if (problems.length) {
@@ -95,12 +95,13 @@ function checkedInput(action, data, globals) {
   return merged;
 }
 
-// What a handler is given beside its input.
+// What a handler gets in addition to its input.
 class Call {
   constructor(action, checked, transport, lookUp) {
     this.settings = checked;
     this.posted = false;
-    this.owner = transport.owner; // whose records the service keeps for these settings
+    // The account at the service
+    this.owner = transport.owner;
     this._action = action;
     this._transport = transport;
     this._made = lookUp || {
@@ -111,7 +112,7 @@ class Call {
     };
   }
 
-  // The same call, for finding out what became of it: nothing is waited for after `endsAt` (ms).
+  // A copy of this call that looks up its outcome. It waits for nothing after `endsAt` (ms).
   lookUp(endsAt) {
     return new Call(this._action, this.settings, this._transport, {
       name: this._action.name, repeatable: true, size: 'one', endsAt: endsAt,
@@ -127,7 +128,7 @@ class Call {
     return this._transport.request(this._made, 'POST', path, form);
   }
 
-  // A moment of this machine's clock (ms) on the service's, as its last answer tells.
+  // Convert a moment (ms) of this machine's clock to the service's clock, by its last answer.
   onServiceClock(moment) {
     return moment + this._transport.clockAheadMs;
   }
@@ -136,7 +137,7 @@ class Call {
     return this._transport.unreadable(this._made, why, {});
   }
 
-  // The URL that `uri` means on an answer from `path`, or null when it is none.
+  // The URL that `uri` means in an answer from `path`, or null if it is not a URL.
   resolve(path, uri) {
     try {
       return new URL(uri, new URL(path, this.settings.apiBaseUrl));
@@ -154,7 +155,7 @@ class Call {
     }
   }
 
-  // Refuse an output with these faults, as schema.faults gives them; without any, do nothing.
+  // Throw a Fault if an output has faults, in the form that schema.faults returns.
   refuse(faults, made) {
     const action = this._action;
     if (faults.length === 0) {

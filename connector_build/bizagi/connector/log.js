@@ -1,24 +1,25 @@
 'use strict';
-// What a handler is given as LOG: a file beside those of Bizagi's own connectors where the host
-// switches logging on, and nothing otherwise. It never writes to stdout, and whatever goes wrong
-// with it is no fault of the call.
+// What a handler gets as LOG. If the host switches logging on, it writes a file next to the logs
+// of Bizagi's own connectors; otherwise it writes nothing. It never writes to stdout, and an error
+// of the log does not fail the call.
 
 const fs = require('fs');
 const path = require('path');
 const config = require('../../etc/config');
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
-const MOST_BYTES = 10 * 1024 * 1024; // then the file is put aside, and that of before is deleted
+// A larger file is renamed to NAME.1, which replaces the previous one
+const MOST_BYTES = 10 * 1024 * 1024;
 
 exports.SILENT = made(() => {});
 
-// The log for a call: `enableLog` is true or 'true' where it is wanted; `project` names the file.
+// The log for a call. `enableLog` is true or 'true' to switch it on; `project` names the file.
 exports.open = (enableLog, project) => {
   if (String(enableLog) !== 'true') {
     return exports.SILENT;
   }
   const name = String(project || config.logFileName).replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 80);
-  // Relative to where Bizagi's own utilities are in a package, as its template has it.
+  // Bizagi's template takes this path relative to its own utilities in a package.
   const folder = path.join(__dirname, config.backingDownLogDirectory, 'Temporary', 'Connectors');
   const file = path.join(folder, `${name}.log`);
   const least = LEVELS.indexOf(String(config.levelLog).toLowerCase());
@@ -38,7 +39,7 @@ function made(write) {
   return log;
 }
 
-// At once, so that the lines of a call come in their order and are there when it is answered.
+// Write synchronously: the lines of a call stay in order and are in the file before its answer.
 function write(folder, file, line) {
   try {
     fs.mkdirSync(folder, { recursive: true });
@@ -47,6 +48,6 @@ function write(folder, file, line) {
     }
     fs.appendFileSync(file, line);
   } catch (error) {
-    // A full or forbidden disk must not fail what was done.
+    // A disk that is full or not writable must not fail the call.
   }
 }

@@ -1,14 +1,14 @@
 'use strict';
-// An action's output as Bizagi maps it: dates as 2018-05-15T16:02:24 in UTC, and text where a field
-// may be text or a number. Nothing else differs from the Python connector's.
+// Converts an action's output for Bizagi: dates become 2018-05-15T16:02:24 (UTC), and a number
+// becomes text if its field may be text. Everything else is as in the Python connector.
 
 const isObject = require('./settings').isObject;
 
 const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
 const DATE = /^\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)$/;
 
-// Return the converted `output`; what can't be converted is added to `faults`, as schema.faults
-// has them.
+// Return the converted `output`. What can't be converted is added to `faults`, in the form that
+// schema.faults returns.
 exports.forBizagi = (document, output, faults) => walk(document, output, [], faults);
 
 function walk(document, value, path, faults) {
@@ -36,7 +36,7 @@ function walk(document, value, path, faults) {
   return new Date(moment).toISOString().slice(0, 19);
 }
 
-// The moment (ms) of a date such as 'Tue, 15 May 2018 16:02:24 +0000', or null for what is none.
+// The moment (ms) of a date such as 'Tue, 15 May 2018 16:02:24 +0000', or null if it is not a date.
 function parseDate(text) {
   const match = DATE.exec(text);
   if (match === null) {
@@ -50,7 +50,8 @@ function parseDate(text) {
     return null;
   }
   const ahead = (match[7] === '-' ? -1 : 1) * (offsetHours * 60 + offsetMinutes);
-  date.setUTCHours(hour, minute - ahead, second); // a leap second is the next minute's first
+  // A leap second becomes the first second of the next minute
+  date.setUTCHours(hour, minute - ahead, second);
   return date.getUTCFullYear() < 1 || date.getUTCFullYear() > 9999 ? null : date.getTime();
 }
 exports.parseDate = parseDate;

@@ -1,14 +1,14 @@
 'use strict';
-// Which proxy leads to a service: the property `proxyUrl`, or else the environment's HTTPS_PROXY
-// and NO_PROXY, read as other programs read them.
+// Which proxy to use for a service: the property `proxyUrl`, or else the environment variables
+// HTTPS_PROXY and NO_PROXY.
 
 const { URL } = require('url');
 const errors = require('./errors');
 
 const KINDS = ['http:', 'https:'];
 
-// The proxy to use for `url`, as {url, authorization}, or null. Throws a Fault for an address that
-// is none, and for a kind of proxy that this connector can't speak to.
+// The proxy to use for `url`, as {url, authorization}, or null. Throws a Fault if the proxy's
+// address is not valid, or if this connector can't use that kind of proxy.
 exports.choose = (url, proxyUrl, environment) => {
   if (isLoopback(url.hostname)) {
     return null;
@@ -18,13 +18,13 @@ exports.choose = (url, proxyUrl, environment) => {
   }
   const scheme = url.protocol.slice(0, -1);
   const name = [`${scheme}_proxy`, `${scheme.toUpperCase()}_PROXY`, 'all_proxy', 'ALL_PROXY']
-    .find((each) => environment[each]);
+    .find((variable) => environment[variable]);
   const excluded = environment.no_proxy || environment.NO_PROXY || '';
   return name === undefined || isExcluded(url, excluded)
     ? null : described(environment[name], `${name} of the environment`);
 };
 
-// As the address is written, without asking DNS.
+// Decide by the text of the address, without DNS.
 function isLoopback(hostname) {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.[0-9]{1,3}){3}$/.test(hostname);
 }
@@ -67,18 +67,19 @@ function decoded(text) {
   }
 }
 
-// A host excludes itself and what is below it; with a port, that port alone; an IPv4 network, all
-// the addresses in it.
+// Tell whether NO_PROXY excludes `url`. An entry is a host (which also excludes its subdomains), a
+// host with a port (only that port), or an IPv4 network (all of its addresses).
 function isExcluded(url, list) {
   const host = url.hostname.toLowerCase().replace(/^\[|\]$/g, '');
   const port = url.port || { 'http:': '80', 'https:': '443' }[url.protocol];
-  return list.split(',').map((each) => each.trim().toLowerCase()).filter(Boolean).some((each) => {
-    const network = /^([0-9.]+)\/([0-9]{1,2})$/.exec(each);
+  const entries = list.split(',').map((entry) => entry.trim().toLowerCase()).filter(Boolean);
+  return entries.some((entry) => {
+    const network = /^([0-9.]+)\/([0-9]{1,2})$/.exec(entry);
     if (network) {
       return isInNetwork(host, network[1], Number(network[2]));
     }
-    const [, name, , only] = /^\*?\.?(.*?)(:([0-9]+))?$/.exec(each);
-    return each === '*' ||
+    const [, name, , only] = /^\*?\.?(.*?)(:([0-9]+))?$/.exec(entry);
+    return entry === '*' ||
       ((only === undefined || only === port) &&
         (host === name.replace(/^\[|\]$/g, '') || (name !== '' && host.endsWith(`.${name}`))));
   });

@@ -1,6 +1,6 @@
 'use strict';
-// A connection to a service, ready for a request: TCP, a proxy's tunnel where one is used, TLS.
-// Until it is there, nothing of a request has left.
+// Opens a connection to a service: TCP, the tunnel of a proxy if one is used, then TLS. Nothing of
+// a request is sent before the connection is open.
 
 const http = require('http');
 const net = require('net');
@@ -13,13 +13,14 @@ class Unreached extends Error {
   constructor(kind, status) {
     super(kind);
     this.kind = kind;
-    this.status = status || null; // the HTTP status with which a proxy refused
+    // The HTTP status with which a proxy refused
+    this.status = status || null;
   }
 }
 exports.Unreached = Unreached;
 
-// Resolve to a socket over which `url` is spoken to, or reject with Unreached after at most
-// `seconds`. `proxy` is null, or as proxy.choose gives it.
+// Resolve to a socket for requests to `url`, or reject with Unreached after at most `seconds`.
+// `proxy` is null, or what proxy.choose returns.
 exports.reach = (url, proxy, seconds) => {
   const opened = [];
   let timer = null;
@@ -33,7 +34,7 @@ exports.reach = (url, proxy, seconds) => {
     },
     (error) => {
       clearTimeout(timer);
-      opened.forEach((each) => each.destroy());
+      opened.forEach((socket) => socket.destroy());
       throw error;
     }
   );
@@ -67,7 +68,8 @@ function secure(host, socket, opened) {
   const options = {
     socket: socket,
     host: host,
-    rejectUnauthorized: true, // whatever the environment says
+    // NODE_TLS_REJECT_UNAUTHORIZED must not switch the check off
+    rejectUnauthorized: true,
     ALPNProtocols: ['http/1.1'],
   };
   if (!net.isIP(host)) {
@@ -106,7 +108,8 @@ function tunnel(url, proxy, socket) {
     request.on('error', () => reject(new Unreached('proxy')));
     request.on('close', () => reject(new Unreached('proxy')));
     request.on('connect', (response, tunnelled, head) => {
-      // A service says nothing before it is spoken to: what follows the answer is no tunnel.
+      // A service sends nothing before the first request. So if bytes follow the proxy's answer,
+      // this is not a tunnel.
       if (response.statusCode !== 200 || head.length > 0) {
         reject(new Unreached('proxy', response.statusCode));
         return;

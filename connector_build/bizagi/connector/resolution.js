@@ -1,19 +1,21 @@
 'use strict';
-// What became of a write whose answer was lost: it is looked up in the service, and what is found is
-// taken only where no other call that this process knows can claim it. The rules are those of the
-// Python connector.
+// Finds the result of a write whose answer was lost: it is looked up in the service. A record is
+// used only if it can't belong to another call of this process. The Python connector has the same
+// rules.
 
 const { Fault } = require('./errors');
 
 const FIRST_PAUSE_SECONDS = 0.5;
 const LONGEST_PAUSE_SECONDS = 8;
-const MOST_SHOWN = 20; // candidates in a message
-const REMEMBERED = 10000; // identifiers, the oldest of which are forgotten
-// What looking again does not change.
+// The most candidates that a message lists
+const MOST_SHOWN = 20;
+// The most identifiers that are kept; then the oldest is forgotten
+const REMEMBERED = 10000;
+// Looking again does not help after these.
 const REFUSALS = ['CREDENTIALS_REFUSED', 'FORBIDDEN', 'NOT_FOUND', 'REFUSED'];
 
-// Of this process: the identifiers that calls were answered with and when, and how many equal calls
-// wait for their answer, or look for what became of them. Another process of the host has its own.
+// Each process of the host has its own: the identifiers that calls returned and when (ms), how many
+// identical calls wait for their answer, and how many identical calls look for their result.
 const given = new Map();
 const answering = new Map();
 const looking = new Map();
@@ -42,10 +44,10 @@ async function counted(counter, key, work) {
   }
 }
 
-// Make a write: `write()` resolves to the service's record of it. Where its outcome is unknown,
-// look it up for up to `seconds`: `find(since, endsAt)` resolves to {matches, candidates}, records
-// that are what became of a call since a moment, newest first, and the identifiers of all that may
-// be. `key` is the same for identical calls, `identify` gives a record's identifier.
+// Make a write: `write()` resolves to the service's record of it. If the outcome is unknown, look
+// it up for at most `seconds`. `find(since, endsAt)` (both in ms) resolves to {matches,
+// candidates}: the records that fit the call, newest first, and the identifiers of all records
+// that may fit. Identical calls have the same `key`; `identify` returns a record's identifier.
 exports.resolved = async (key, write, find, identify, seconds, log) => {
   const since = Date.now();
   try {
@@ -75,7 +77,7 @@ async function looked(error, key, find, since, identify, seconds, log) {
       }
       candidates = found.candidates.filter((identifier) => !given.has(identifier));
     } catch (fault) {
-      // A fault of the look-up never turns an unknown into anything worse.
+      // If the look-up fails, the outcome stays unknown: the write's own error is thrown.
       isRefused = fault instanceof Fault && REFUSALS.includes(fault.code);
     }
     const left = endsAt - Date.now();
@@ -89,8 +91,9 @@ async function looked(error, key, find, since, identify, seconds, log) {
   }
 }
 
-// The oldest match that no other call can claim, or null. An equal call that may still be answered
-// could be any of them; and of more matches than there are calls that look, some are not theirs.
+// The oldest match that can belong to no other call, or null. While an identical call still waits
+// for its answer, each match may be its record. And if there are more matches than calls that
+// look, some matches belong to other calls.
 function adopted(matches, key, since, identify) {
   const free = matches.filter((record) => !given.has(identify(record)));
   const mayBeAnothers = answering.has(key) || free.length > looking.get(key);

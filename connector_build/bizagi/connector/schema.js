@@ -1,6 +1,6 @@
 'use strict';
-// As much of JSON Schema as the connector's schemas use, and its findings in words. A value is
-// never shown: it may be a secret, a phone number or a message body.
+// The part of JSON Schema that the connector's schemas use, with messages for people. A message
+// never contains the value: it may be a secret, a phone number or a message body.
 
 const TYPES = {
   string: 'text',
@@ -15,10 +15,10 @@ const DEEPEST = 64;
 const LONE_SURROGATE =
   /[\ud800-\udbff](?![\udc00-\udfff])|(?:[^\ud800-\udbff]|^)[\udc00-\udfff]/;
 
-// Every fault of `value`, as sentences without full stop or value.
+// Every fault of `value`, as sentences without a full stop.
 exports.problems = (document, value) => exports.faults(document, value).map(words);
 
-// Every fault as data: path, keyword, subschema and the value there.
+// Every fault of `value`, as {path, keyword, document, value}: `document` is the subschema.
 exports.faults = (document, value) => {
   let found = [];
   unspeakable(value, [], found);
@@ -59,10 +59,10 @@ function isOf(type, value) {
 
 const has = (object, name) => Object.prototype.hasOwnProperty.call(object, name);
 
-// Text is counted in characters, as people count them, not in UTF-16 units.
+// The length of a text in characters, not in UTF-16 units.
 const length = (text) => Array.from(text).length;
 
-// The keywords by which a value may fail; connector_build.bizc refuses a schema that has others.
+// The keywords that are checked. connector_build.bizc refuses a schema with other keywords.
 const CHECKS = {
   pattern: (s, v) => typeof v !== 'string' || new RegExp(s.pattern, 'u').test(v),
   minLength: (s, v) => typeof v !== 'string' || length(v) >= s.minLength,
@@ -98,7 +98,7 @@ function validate(document, value, path, found) {
   });
 }
 
-// What no JSON text can hold.
+// Add a fault for everything that JSON can't contain.
 function unspeakable(value, path, found) {
   const fault = (keyword, where) =>
     found.push({ path: where || path, keyword: keyword, document: {} });
@@ -138,11 +138,11 @@ function words(fault) {
     case 'required': return `${name} is required`;
     case 'additionalProperties': return `${name} is not known`;
     case 'surrogate':
-      return `${name} holds half a character (a lone surrogate), which no text can carry`;
+      return `${name} contains half a character (a lone surrogate), which is not valid in text`;
     case 'finite': return `${name} must be a finite number`;
     case 'depth': return `${name} is nested too deeply`;
     case 'json': return `${name} must be text, a number, true, false, null, a list or an object`;
-    case 'date': return `${name} must be a date that the calendar has`;
+    case 'date': return `${name} must be a date that exists in the calendar`;
     case 'type': {
       const kinds = [].concat(document.type);
       const bare = ['number', 'boolean'].indexOf(typeof fault.value) >= 0;
@@ -156,7 +156,7 @@ function words(fault) {
 }
 exports.words = words;
 
-// A path as users read it: ['items', 3, 'price'] is 'items[3].price'.
+// A path for people: ['items', 3, 'price'] becomes 'items[3].price'.
 function place(path) {
   const text = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
   return path.length ? `'${text.replace(/^\./, '').slice(0, 80)}'` : 'it';

@@ -1,11 +1,11 @@
 'use strict';
-// What the host hands over: settings, inputs, what counts as given, and which value wins.
+// Reads the settings and inputs that the host passes, and decides which value is used.
 
 const definition = require('./definition.json');
 const errors = require('./errors');
 const schema = require('./schema');
 
-// Blank as Python's str.strip() has it, which the Python connector goes by.
+// The blank characters of Python's str.strip(), which the Python connector uses.
 const BLANK = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*';
 const ALL_BLANK = new RegExp(`^${BLANK}$`);
 const NUMERIC = new RegExp(`^${BLANK}(-?[0-9]+(?:\\.[0-9]+)?)${BLANK}$`);
@@ -14,13 +14,13 @@ const isObject = (value) =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 exports.isObject = isObject;
 
-// Null, empty and blank text are what an empty field of a form leaves behind.
+// An empty field of a form arrives as null, empty text or blank text.
 function isGiven(value) {
   return value !== null && value !== undefined &&
     !(typeof value === 'string' && ALL_BLANK.test(value));
 }
 
-// The host passes objects, or the JSON text of them; what is not given is an empty one.
+// The host passes objects or their JSON text. A missing one is read as an empty object.
 function parsed(value) {
   if (!isGiven(value)) {
     return {};
@@ -46,13 +46,14 @@ exports.project = (globals) => {
     ? own(host, 'projectname') : undefined;
 };
 
-// The action's inputs, or something that is no object where the host's data is malformed.
+// The action's inputs. If the host's data is malformed, the result is not an object.
 exports.inputs = (data) => ['inputs', 'input'].reduce(
   (outer, name) => (isObject(outer) ? parsed(own(outer, name)) : undefined), parsed(data)
 );
 
-// The action's own values, then the globals `names`, then schema defaults, so that a default never
-// overwrites a global that was set. Unknown names are kept, for validation to report.
+// Merge the action's own inputs, then the global parameters `names`, then the schema's defaults.
+// Defaults come last, so that they never replace a global parameter. Unknown names are kept:
+// validation reports them.
 function merge(inputs, parameters, names, known) {
   const merged = {};
   Object.keys(inputs).forEach((name) => {
@@ -75,16 +76,16 @@ function merge(inputs, parameters, names, known) {
 }
 exports.merge = merge;
 
-// Assignment would set the prototype where a field is called '__proto__'.
+// A plain assignment to a field named '__proto__' would set the object's prototype.
 function define(object, name, value) {
   Object.defineProperty(object, name, {
     value: value, enumerable: true, configurable: true, writable: true,
   });
 }
 
-// Return the settings with defaults filled in, or throw a Fault with everything that is wrong.
-// Each is taken from the authentication parameters or else from the global properties; what the
-// host keeps there besides is not ours.
+// Return the settings with their defaults, or throw a Fault that lists everything that is wrong.
+// A setting comes from the authentication parameters, or else from the global properties. Other
+// names that the host has there are ignored.
 exports.check = (globals) => {
   const known = definition.settings;
   const host = parsed(globals);
@@ -97,9 +98,9 @@ exports.check = (globals) => {
   }
   const given = {};
   Object.keys(known.properties).forEach((name) => {
-    const found = places.map((place) => own(place, name)).find(isGiven);
-    if (found !== undefined) {
-      given[name] = asNumber(found, known.properties[name].type);
+    const value = places.map((place) => own(place, name)).find(isGiven);
+    if (value !== undefined) {
+      given[name] = asNumber(value, known.properties[name].type);
     }
   });
   const checked = merge(given, {}, [], known);
@@ -112,7 +113,7 @@ exports.check = (globals) => {
   return checked;
 };
 
-// Every property of the host is text.
+// The host passes every property as text.
 function asNumber(value, type) {
   const match = type !== 'string' && typeof value === 'string' && NUMERIC.exec(value);
   return match ? Number(match[1]) : value;

@@ -1,6 +1,7 @@
 'use strict';
-// One service over HTTP: whether a request left, when the exchange ends, which requests may be
-// repeated, and what an answer or its absence means. No redirect is followed, no cookie kept.
+// Sends HTTP requests to one service. It knows whether a request was sent, when to stop waiting,
+// which requests may be repeated, and what an answer (or no answer) means. It follows no redirect
+// and keeps no cookie.
 
 const http = require('http');
 const zlib = require('zlib');
@@ -11,13 +12,14 @@ const { Unreached, reach } = require('./reach');
 
 const FIRST_PAUSE_SECONDS = 0.1;
 const LONGEST_PAUSE_SECONDS = 30;
-const INTERIM_ANSWERS = 100; // a server that sends more of 1xx is not answering
+// After more interim (1xx) answers than this, the connection counts as broken
+const INTERIM_ANSWERS = 100;
 const MEBIBYTE = 1024 * 1024;
-// Of an answer, after decompression.
+// The largest answer in bytes, after decompression.
 const MOST_BYTES = { one: MEBIBYTE, page: 64 * MEBIBYTE };
 
-// A service's connection for one call. That of a GET is used again for the next one, after an
-// answer that was complete and understood; for a POST the server is asked to close it.
+// The connection to a service for one call. After a complete and valid answer to a GET, the next
+// GET uses the same connection. With a POST the server is asked to close it.
 class Transport {
   constructor(service, settings, log) {
     this._service = service;
@@ -26,7 +28,8 @@ class Transport {
     this._log = log;
     this._proxy = proxies.choose(service.baseUrl, settings.proxyUrl, process.env);
     this._kept = null;
-    this.clockAheadMs = 0; // the service's clock against this machine's, as of the last answer
+    // How far the service's clock is ahead of this machine's, by the last answer
+    this.clockAheadMs = 0;
   }
 
   close() {
@@ -36,9 +39,9 @@ class Transport {
     }
   }
 
-  // Make the request, again where that does no harm, and resolve to the decoded JSON answer.
-  // `call` is {name, repeatable, size, endsAt}: the action, whether it may be repeated once it has
-  // left, 'one' or 'page', and the moment (ms) after which nothing is waited for, or null.
+  // Make the request, repeat it if that is safe, and resolve to the decoded JSON answer.
+  // `call` is {name, repeatable, size, endsAt}: the action, whether it may be repeated after it was
+  // sent, 'one' or 'page' (see MOST_BYTES), and the moment (ms) at which waiting ends, or null.
   async request(call, method, path, form) {
     const settings = this._settings;
     let waited = 0;
@@ -63,7 +66,7 @@ class Transport {
     }
   }
 
-  // An answer that came and can't be used.
+  // The Fault for an answer that arrived but can't be used.
   unreadable(call, why, details) {
     const text = `${this._service.name}'s answer to ${call.name} ${why}.`;
     return call.repeatable
@@ -93,7 +96,7 @@ class Transport {
     const service = this._service;
     const url = new URL(path, service.baseUrl);
     const socket = this._reused(method) || await this._reach(url, call);
-    // From here on the request may have left, and nothing that happens tells otherwise.
+    // From here on the request may have been sent. No later error proves that it was not.
     const body = form === null ? null : new URLSearchParams(form).toString();
     const headers = Object.assign({
       Host: url.host,
@@ -123,8 +126,8 @@ class Transport {
     }
   }
 
-  // The kept connection, unless it was closed, or is needed for a write: a connection may be closed
-  // just as it is used again, and nobody could tell whether the write was carried out.
+  // The kept connection, or null if it was closed or the request is a write. The server may close a
+  // kept connection at the moment of its next use; then nobody knows whether a write was made.
   _reused(method) {
     const kept = this._kept;
     this._kept = null;
@@ -234,7 +237,7 @@ class Transport {
 
 exports.Transport = Transport;
 
-// Why an exchange did not end in a whole answer: 'late', 'large', 'encoding' or 'broken'.
+// There is no complete answer; `why` is 'late', 'large', 'encoding' or 'broken'.
 class Broken extends Error {
   constructor(why) {
     super(why);
@@ -242,18 +245,20 @@ class Broken extends Error {
   }
 }
 
-// How many seconds a call may still take.
+// How many seconds are left for a call.
 function left(call) {
   return call.endsAt === null ? Infinity : Math.max((call.endsAt - Date.now()) / 1000, 0);
 }
 
-// Make one request on a socket; resolve to the answer, or reject with Broken after at most
-// `limits.seconds`, however the answer drips. `seen` is told what is known as it becomes known.
+// Make one request on a socket. Resolve to the answer, or reject with Broken after at most
+// `limits.seconds`, even if parts of the answer still arrive. The status and headers are stored in
+// `seen` as soon as they are known.
 function exchanged(socket, options, body, limits, seen) {
   return new Promise((resolve, reject) => {
     const request = http.request(Object.assign({ createConnection: () => socket }, options));
     const timer = setTimeout(() => end('late'), limits.seconds * 1000);
-    let isOver = false; // what the same read brings after the end is not looked at
+    // One read can bring more events after the end; they are ignored
+    let isOver = false;
     const end = (why, answer) => {
       isOver = true;
       clearTimeout(timer);
@@ -265,7 +270,8 @@ function exchanged(socket, options, body, limits, seen) {
       }
     };
     let received = null;
-    request.on('error', () => end('broken')); // stays: a destroyed request still reports it
+    // This listener is never removed: a destroyed request may still report an error
+    request.on('error', () => end('broken'));
     request.on('close', () => {
       if (received === null) {
         end('broken');
@@ -333,11 +339,13 @@ function gathered(response, most) {
     });
     response.on('aborted', () => reject(new Broken('broken')));
     response.on('error', () => reject(new Broken('broken')));
-    stream.on('end', () => resolve(Buffer.concat(chunks))); // comes after 'aborted', if at all
+    // If the answer was cut off, 'aborted' comes first, and the promise is already rejected
+    stream.on('end', () => resolve(Buffer.concat(chunks)));
   });
 }
 
-// Decode strict JSON into {value}, or null: whole UTF-8 and no lone surrogate.
+// Decode JSON into {value}. Return null if it is not valid UTF-8, not valid JSON, or has a lone
+// surrogate.
 function decode(content) {
   const text = content.toString('utf8');
   if (!Buffer.from(text, 'utf8').equals(content)) {
@@ -345,10 +353,11 @@ function decode(content) {
   }
   try {
     const value = JSON.parse(text);
-    // Only an escape can smuggle a surrogate in.
+    // In valid UTF-8, only an escape (\ud800) can produce a lone surrogate.
     return /\\ud/i.test(text) && holdsLoneSurrogate(value) ? null : { value: value };
   } catch (error) {
-    return null; // no JSON, or nested too deep to be looked through
+    // Not JSON, or nested too deeply to be checked
+    return null;
   }
 }
 
@@ -360,7 +369,7 @@ function holdsLoneSurrogate(value) {
     Object.keys(value).some((name) => holdsLoneSurrogate(name) || holdsLoneSurrogate(value[name]));
 }
 
-// The seconds of a Retry-After header; a date there is left to the back-off.
+// The seconds of a Retry-After header, or null. A date in it is ignored: the usual pause is used.
 function retryAfter(headers) {
   const text = headers['retry-after'] || '';
   return /^[0-9]{1,9}(\.[0-9]{1,6})?$/.test(text) ? Number(text) : null;

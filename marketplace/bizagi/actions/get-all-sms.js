@@ -6,7 +6,8 @@ const flow = require('bizagi-connector/flow');
 const messages = require('twilio-connector/messages');
 const service = require('twilio-connector/service');
 
-const PAGE_SIZE = 1000; // the most that Twilio gives at once
+// The largest page that Twilio returns
+const PAGE_SIZE = 1000;
 
 exports.invoke = flow.action(service.connect, async (inputs, call) => {
   const all = [];
@@ -15,18 +16,19 @@ exports.invoke = flow.action(service.connect, async (inputs, call) => {
     const sids = new Set();
     page.forEach((message) => {
       const output = messages.toOutput(call, message);
-      if (typeof output.sid === 'string') { // anything else is left for the schema to refuse
+      if (typeof output.sid === 'string') {
+        // If the SID is not text, the schema refuses the message later
         if (previous.has(output.sid) || sids.has(output.sid)) {
           return;
         }
         sids.add(output.sid);
       }
-      // The list holds received messages too, and has no filter for them.
+      // The list contains received messages too, and Twilio has no filter for them.
       if (message.direction !== 'inbound') {
         all.push(output);
       }
     });
-    // A cursor can repeat a message only where two pages meet, so one page back is enough.
+    // Only two neighbouring pages can contain the same message, so one previous page is enough.
     previous = sids;
     return true;
   });

@@ -7,8 +7,8 @@ const messages = require('twilio-connector/messages');
 const service = require('twilio-connector/service');
 
 exports.invoke = flow.action(service.connect, async (inputs, call) => {
-  const found = await call.get(`${messages.path(call)}/${inputs.sid}.json`);
-  const message = messages.toOutput(call, found);
+  const record = await call.get(`${messages.path(call)}/${inputs.sid}.json`);
+  const message = messages.toOutput(call, record);
   if (message.sid !== inputs.sid) {
     throw call.unreadable('is about another message');
   }

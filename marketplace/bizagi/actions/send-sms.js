@@ -18,7 +18,7 @@ async function run(inputs, call) {
   return sent;
 }
 
-// What became of a send since a moment (ms): messages that are it, and SIDs of all that may be it.
+// Find the message that a send made since a moment (ms); see messages.find for the result.
 async function find(inputs, call, since) {
   return messages.find(inputs, call, since, isService(inputs.from));
 }

@@ -1,17 +1,16 @@
 'use strict';
-// The check of an environment, which must be quick: are the credentials accepted, is the account
-// active?
+// Checks an environment with few requests: are the credentials accepted, and is the account active?
 
 const errors = require('bizagi-connector/errors');
 const flow = require('bizagi-connector/flow');
 const messages = require('twilio-connector/messages');
 const service = require('twilio-connector/service');
 
-// With an API key Twilio may keep the account itself to the account's own token.
+// Twilio may refuse to show the account to an API key.
 const KEPT = ['CREDENTIALS_REFUSED', 'FORBIDDEN', 'NOT_FOUND'];
 
 exports.invoke = flow.check(service.connect, async (call) => {
-  // What any credentials may read, a standard API key's too.
+  // All credentials may read messages, also a standard API key.
   const listed = await call.get(`${messages.path(call)}.json?PageSize=1`);
   if (!flow.isObject(listed) || !Array.isArray(listed.messages)) {
     throw call.unreadable("has a page without 'messages'");
@@ -20,24 +19,24 @@ exports.invoke = flow.check(service.connect, async (call) => {
 });
 
 async function account(call) {
-  let found;
+  let record;
   try {
-    found = await call.get(`/2010-04-01/Accounts/${call.settings.accountId}.json`);
+    record = await call.get(`/2010-04-01/Accounts/${call.settings.accountId}.json`);
   } catch (error) {
     if (call.settings.apiKeySid && error instanceof errors.Fault && KEPT.includes(error.code)) {
       return "Not known: this API key may not read the account.";
     }
     throw error;
   }
-  if (!flow.isObject(found) || typeof found.status !== 'string') {
-    throw call.unreadable('names no account');
+  if (!flow.isObject(record) || typeof record.status !== 'string') {
+    throw call.unreadable("has no account with a 'status'");
   }
-  const status = found.status.slice(0, 20);
+  const status = record.status.slice(0, 20);
   if (status !== 'active') {
     throw new errors.Fault(
       'INVALID_CONFIGURATION', `configuration: the account is not active (${status}).`
     );
   }
-  const name = typeof found.friendly_name === 'string' ? found.friendly_name : 'The account';
-  return `${name} (${status}${found.type === 'Trial' ? ', trial' : ''})`;
+  const name = typeof record.friendly_name === 'string' ? record.friendly_name : 'The account';
+  return `${name} (${status}${record.type === 'Trial' ? ', trial' : ''})`;
 }

@@ -1,6 +1,6 @@
 'use strict';
-// A message as Twilio gives it and as the connector's document describes it, the list of them, and
-// which of them may be what became of a send.
+// Reads Twilio's messages, converts them to the connector's output, and finds the message that a
+// send made.
 
 const { URLSearchParams } = require('url');
 const flow = require('bizagi-connector/flow');
@@ -11,18 +11,22 @@ const FIELDS = [
   'sid', 'date_created', 'date_updated', 'date_sent', 'account_sid', 'to', 'from', 'body', 'status',
   'api_version', 'price', 'price_unit', 'error_code', 'error_message', 'uri',
 ];
-// What a trial account puts before each text.
+// Twilio adds this before each text of a trial account.
 const TRIAL_PREFIX = 'Sent from your Twilio trial account - ';
-const LOOKED_AT = 50; // messages a page, so that the longest texts fit into the size of an answer
-const MOST_PAGES = 200; // of a look-up
-const GRACE_MS = 5000; // Twilio's dates are whole seconds, and two clocks are never quite the same
-const OUT_OF_ORDER_MS = 5 * 60 * 1000; // the list is only nearly in the order of creation
+// Messages on one page: even with the longest texts, the page fits into the largest answer
+const LOOKED_AT = 50;
+// The most pages that a look-up reads
+const MOST_PAGES = 200;
+// Twilio's dates are whole seconds, and two clocks never agree exactly
+const GRACE_MS = 5000;
+// The list is not exactly in the order of creation
+const OUT_OF_ORDER_MS = 5 * 60 * 1000;
 
 // The path of the account's messages, without '.json'.
 exports.path = (call) => `/2010-04-01/Accounts/${call.settings.accountId}/Messages`;
 
-// The document's 15 fields: `price` a number, `error_code` text, the rest as it came. What can't be
-// converted is left as it is, for the output schema to refuse.
+// The 15 fields of the output: `price` becomes a number, `error_code` becomes text, the rest stays
+// as Twilio sent it. What can't be converted stays too; the output schema then refuses it.
 exports.toOutput = (call, message) => {
   if (!flow.isObject(message)) {
     throw call.unreadable('holds no message');
@@ -40,7 +44,7 @@ exports.toOutput = (call, message) => {
   return output;
 };
 
-// Read the account's messages page by page: `use(messages)` tells whether to go on.
+// Read the account's messages page by page. `use(messages)` returns true to read the next page.
 exports.read = async (call, query, use) => {
   const path = `${exports.path(call)}.json`;
   const followed = new Set();
@@ -61,7 +65,8 @@ exports.read = async (call, query, use) => {
   }
 };
 
-// The next page's path and query, or null after the last: this account's, and a new one.
+// The path and query of the next page, or null after the last page. It must be a page of this
+// account that was not read before.
 function following(call, page, path, followed) {
   const uri = page.next_page_uri;
   if (uri === null || uri === undefined) {
@@ -79,10 +84,11 @@ function following(call, page, path, followed) {
   return next;
 }
 
-// The messages that are what became of a send since a moment (ms of this machine's clock), as
-// outputs, and the SIDs of all that may be: those of this sender whose text may have been changed.
-// Filtered by recipient alone: what is still queued has no date to filter by, and with a Messaging
-// Service no sender at first.
+// Find the message that a send made since a moment (ms of this machine's clock). Return `matches`
+// (outputs that fit the send) and `candidates` (the SIDs of all messages from this sender to this
+// recipient, because Twilio may have changed the text).
+// Twilio filters by recipient only: a queued message has no date yet, and with a Messaging Service
+// it has no sender at first.
 exports.find = async (inputs, call, since, isService) => {
   const matches = new Map();
   const candidates = new Set();
@@ -90,7 +96,7 @@ exports.find = async (inputs, call, since, isService) => {
   await exports.read(call, { To: inputs.to, PageSize: LOOKED_AT }, (page) => {
     pages += 1;
     if (pages > MOST_PAGES) {
-      throw call.unreadable(`goes on after ${MOST_PAGES} pages`);
+      throw call.unreadable(`has more than ${MOST_PAGES} pages`);
     }
     const begun = call.onServiceClock(since) - GRACE_MS;
     let isPast = false;

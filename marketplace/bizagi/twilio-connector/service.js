@@ -1,5 +1,5 @@
 'use strict';
-// Twilio as a service: credentials, address, and what its errors mean.
+// What is special about Twilio: its credentials, address and error codes.
 
 const { URL } = require('url');
 const definition = require('bizagi-connector/definition.json');
@@ -9,8 +9,8 @@ const isObject = require('bizagi-connector/settings').isObject;
 const hints = definition.hints;
 const NUMERIC_LOOPBACK = /^http:\/\/127(\.(0|[1-9][0-9]{0,2})){3}(:[0-9]*)?\/?$/;
 
-// Describe the service that these settings lead to. The Account SID is the user name unless an
-// API key is given; it stays in the path either way.
+// Describe the service for these settings. The user name is the SID of the API key, or else the
+// Account SID. The path always contains the Account SID.
 exports.connect = (settings) => {
   if (!isSecure(settings.apiBaseUrl)) {
     throw new errors.Fault(
@@ -40,18 +40,19 @@ function isSecure(text) {
   } catch (error) {
     return false;
   }
-  // As the address is written: '0177.1' is a loopback address too, but hardly meant as one.
+  // Decide by the text of the address. '0177.1' is a loopback address too, but nobody writes it on
+  // purpose.
   return url.protocol === 'https:' || NUMERIC_LOOPBACK.test(text) ||
     url.hostname === 'localhost' || url.hostname === '[::1]';
 }
 
-// Twilio's own message is left out: it can quote a number. Twilio has split codes before: where a
-// code is not known, the status decides. A 401 is explained by what signed in, because its code has
-// many causes.
+// Twilio's own message is left out, because it can contain a phone number. If a code is not known,
+// the HTTP status decides, because Twilio adds new codes. The hint for a 401 depends on the kind of
+// credentials, because its code has many causes.
 function explain(method, status, body, isKey) {
-  const found = isObject(body) ? body.code : null;
-  const isCode = typeof found === 'number' || typeof found === 'string';
-  const code = isCode && /^[0-9]{1,9}$/.test(String(found)) ? String(found) : null;
+  const given = isObject(body) ? body.code : null;
+  const isCode = typeof given === 'number' || typeof given === 'string';
+  const code = isCode && /^[0-9]{1,9}$/.test(String(given)) ? String(given) : null;
   const known = status === 401 && (code === null || code === '20003')
     ? hints.credentials[isKey ? 'key' : 'token']
     : hints.codes[`${method} ${code}`] || hints.codes[code] ||

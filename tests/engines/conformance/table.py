@@ -1,4 +1,4 @@
-"""The processes that every engine must run alike, and what they must come to."""
+"""The processes that every engine must run in the same way, with their expected results."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 FOLDER = Path(__file__).parent
-# The look-up ends soon: what is never found is part of the table.
+# The look-up ends soon, because some messages in the table are never found.
 SETTINGS = {"timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 1}
 
 
@@ -26,12 +26,13 @@ class Entry:
 
     @property
     def file(self):
-        folder = FOLDER / "processes" / self.name  # of a process in several files
+        # A process in several files has a folder
+        folder = FOLDER / "processes" / self.name
         return folder if folder.is_dir() else folder.with_suffix(".bpmn")
 
 
 class Outcome(NamedTuple):
-    """What an engine reports of a case: `stood` and `error` before the people acted."""
+    """What an engine reports about a case. `stood` and `error` are from before people acted."""
 
     stood: str | None
     error: dict[str, Any] | None
@@ -56,14 +57,14 @@ def prepare(sandbox, entry):
 
 
 def output_of(sandbox, text):
-    """What somebody finds out who sends the message by other means."""
+    """The output that a person gives after they have sent the message in another way."""
     sandbox.add({"body": text, "to": "+14155550123"})
     (message,) = sandbox.messages
     return message["sid"]
 
 
 def judge(sandbox, entry, outcome):
-    """Compare all that both engines must have alike."""
+    """Compare everything that must be the same in both engines."""
     assert outcome.status == entry.status, outcome
     assert outcome.stood == (entry.stands if entry.people else entry.status), outcome
     assert entry.error.items() <= (outcome.error or {}).items(), outcome.error

@@ -1,4 +1,4 @@
-"""A real Temporal server on this machine, and workers in processes of their own."""
+"""A real Temporal server on this machine, and workers in their own processes."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,10 @@ def program():
 
 
 def free_port():
-    """A port that no connection going out is given, so that a server can come back to it."""
+    """A free port that the system never uses for outgoing connections.
+
+    So a server that is started again can use the same port.
+    """
     while True:
         port = random.randrange(12_000, 32_000)
         with contextlib.suppress(OSError), socket.socket() as probe:
@@ -36,7 +39,7 @@ def free_port():
 
 
 class Server:
-    """Temporal's development server; with a file it remembers what was before it was killed."""
+    """Temporal's development server. With a file, it keeps its data when it is killed."""
 
     def __init__(self, file=None, dynamic=()):
         self.port = free_port()
@@ -77,7 +80,8 @@ class Server:
                 await connect(self.address)
             except InvalidConfiguration:
                 assert time.monotonic() < ends
-                await asyncio.sleep(0.05)  # nothing tells when it listens
+                # There is no event for the moment at which it listens
+                await asyncio.sleep(0.05)
             else:
                 return
 
@@ -97,7 +101,7 @@ def command(*arguments, address=None, connector=ROOT):
 
 @contextlib.contextmanager
 def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROOT, variables=None):
-    """A worker in a process of its own, once it serves; it is killed at the end."""
+    """A worker in its own process, which has started to work. It is killed at the end."""
     line = command(
         "worker",
         *("--task-queue", queue, "--identity", identity, "--config", config, *more),
@@ -124,7 +128,7 @@ def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROO
 
 
 def environ():
-    """The environment without what a developer has set for a cluster of their own."""
+    """The environment without variables that a developer has set for another cluster."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -133,7 +137,7 @@ def environ():
 
 
 async def until(condition, seconds=60):
-    """Wait until something holds that nobody tells."""
+    """Wait until a condition holds for which there is no event."""
     ends = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < ends, "it never came to hold"

@@ -35,7 +35,7 @@ def config(tmp_path, sandbox):
 
 @pytest.fixture
 def name(request):
-    """An id that no other case has."""
+    """An id that no other case uses."""
     return f"{request.node.name}-{os.getpid()}"
 
 

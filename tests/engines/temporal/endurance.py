@@ -1,4 +1,4 @@
-"""Many cases on a cluster, many kills of workers and of the server; part of `make soak`.
+"""A long test with many cases on a cluster, whose workers and server are killed; for `make soak`.
 
 `python -m tests.engines.temporal.endurance --help`
 """
@@ -27,7 +27,7 @@ from twilio_sandbox import Sandbox
 
 NOTIFY = cluster.ROOT / "examples" / "notify_customer.bpmn"
 REPORT = cluster.ROOT / "examples" / "monthly_report.bpmn"
-# A server of Temporal rounds each timer up to a second, so only every hundredth round waits.
+# Temporal's server rounds each timer up to a second, so only every hundredth round waits.
 POLL = (
     script("first", "n = 0"),
     pause("wait", '"PT0.1S"'),
@@ -50,7 +50,7 @@ def data(number):
 
 
 class Workers:
-    """Two workers; one that is killed is followed by another."""
+    """Two workers. A new worker replaces one that is killed."""
 
     def __init__(self, address, config):
         self.address, self.config = address, config
@@ -80,7 +80,10 @@ class Workers:
             self.start()
 
     async def keep(self):
-        """What a supervisor does: a worker that began while the server was down has ended."""
+        """Restart the workers that have ended, as a supervisor does.
+
+        A worker that started while the server was down ends by itself.
+        """
         while True:
             self.revive()
             await asyncio.sleep(1)
@@ -89,7 +92,7 @@ class Workers:
 async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=None):
     """Run cases while workers and the server are killed; return how many sent their message.
 
-    Without `resend_after`, a case whose call was killed before it was sent says so at its end.
+    Without `resend_after`, a case whose call was killed before the send reports that at its end.
 
     Raise AssertionError unless every text was stored at most once and is known to its case, every
     case finished without a person's help, and every history replays.
@@ -97,7 +100,7 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
     chance = random.Random(seed)
     with Sandbox(step_seconds=0.1) as sandbox:
         sandbox.fail("slow", method="POST", times=None, seconds=0.3)
-        # What was killed before it was sent is sent after this time: none is left to a person.
+        # A call that was killed before the send is sent after this time, so no person is needed.
         more = {"resendAfterSeconds": resend_after} if resend_after else {"resolveSeconds": 5}
         config = cluster.configuration(folder, {**sandbox.settings, **more})
         server = cluster.Server(file=Path(folder) / "temporal.sqlite")
@@ -113,10 +116,11 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
             chance.shuffle(moments)
             started = []
             for number, what in enumerate(moments):
-                # A share of the cases each time, so that every kill meets some.
+                # Start some of the cases each time, so that every kill interrupts some.
                 for case in range(len(started), count * (number + 1) // len(moments)):
                     started.append(await cases.start(NOTIFY, data(case), id=f"case-{case}"))
-                await asyncio.sleep(chance.uniform(0, 1.5))  # the random moment itself
+                # The time of the kill must be random
+                await asyncio.sleep(chance.uniform(0, 1.5))
                 if what == "server":
                     server.kill()
                     await asyncio.to_thread(server.start)
@@ -146,16 +150,17 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
 
 
 async def finished(case):
-    """Wait until a case is finished, over a server that comes and goes."""
+    """Wait until a case is finished, while the server is killed and started again."""
     while True:
         try:
             return await case.result()
         except (RPCError, InvalidConfiguration):
-            await asyncio.sleep(1)  # the server is being started
+            # The server is just starting
+            await asyncio.sleep(1)
 
 
 async def poll(folder, rounds):
-    """Run one case of so many rounds of timer, call and gateway; return the seconds and runs."""
+    """Run one case with `rounds` of timer, call and gateway; return the seconds and the runs."""
     path = Path(folder) / "poll.bpmn"
     path.write_text(document(*POLL), "utf-8")
     with Sandbox() as sandbox:
@@ -167,7 +172,10 @@ async def poll(folder, rounds):
 
 
 async def report(folder, count):
-    """Write the report of an account of so many messages, over a folder; return the seconds."""
+    """Run the report of an account with so many messages, with a storage folder.
+
+    Return the seconds.
+    """
     with Sandbox() as sandbox:
         sandbox.seed(count)
         data, seconds, _ = await one_case(folder, sandbox, REPORT, {}, storage=f"{folder}/storage")
@@ -177,7 +185,7 @@ async def report(folder, count):
 
 
 async def one_case(folder, sandbox, path, given, storage=None):
-    """Run a case on a server and a worker of its own; return its data, the seconds and the runs."""
+    """Run a case on its own server and worker. Return its data, the seconds and the runs."""
     config = cluster.configuration(folder, sandbox.settings)
     more = ("--storage", storage) if storage else ()
     server = cluster.Server()

@@ -1,4 +1,4 @@
-"""What an attempt of a call does: the first one, one after a dead worker, one of another case."""
+"""Attempts of a call: the first one, one after the worker has died, and one of another case."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ RESEND = 120
 
 @pytest.fixture
 def calling(server, sandbox, twilio_folder):
-    """Run `do(attempt)` with a worker's calls; `attempt` is one of an activity."""
+    """Run `do(attempt)` with a worker's calls. `attempt` runs one attempt of an activity."""
 
     def run(do, **more):
         settings = {**sandbox.settings, "maxAttempts": 1, "resolveSeconds": 1, **more}
@@ -107,7 +107,8 @@ def test_second_attempt_adopts_nothing_from_before_it_was_scheduled(calling, san
 def test_second_attempt_sends_nothing_where_nothing_is_found(calling, sandbox, name):
     result = calling(lambda attempt: attempt(name, 2), resendAfterSeconds=RESEND)
     assert result["error"]["outcome"] == "unknown"
-    assert result["resend_after_seconds"] == RESEND  # for the case to decide
+    # The case decides whether to send again, so it gets this value
+    assert result["resend_after_seconds"] == RESEND
     assert not sandbox.messages
 
 
@@ -119,7 +120,7 @@ def test_second_attempt_sends_nothing_where_nothing_is_found(calling, sandbox, n
 def test_what_was_not_found_is_sent_again_by_leave_and_once(
     calling, sandbox, name, number, leave, sent
 ):
-    """A worker may die right after it sent again, and the service may list that late."""
+    """A worker may die just after it sent again, and the service may list that message late."""
 
     def do(attempt):
         return attempt(name, number, since=ago(RESEND + 5), resend=leave)
@@ -142,7 +143,7 @@ def test_read_is_made_again(calling, sandbox, name):
 def test_two_cases_that_lost_the_same_text_do_not_adopt_one_message(calling, sandbox, name):
     sandbox.add(SEND)
 
-    # Each with connections of its own, as two workers have.
+    # Each has its own connections, like two workers.
     results = [calling(lambda attempt, c=c: attempt(f"{name}-{c}", 2, ago=3)) for c in range(2)]
     assert results[0]["output"]["sid"] == sandbox.messages[0]["sid"]
     assert (results[1]["error"]["code"], results[1]["error"]["candidates"]) == (
@@ -161,7 +162,7 @@ def test_message_that_another_case_has_sent_is_not_adopted(calling, sandbox, nam
 def test_message_to_the_same_number_that_another_case_has_sent_leaves_no_doubt(
     calling, sandbox, name
 ):
-    """With another text it might be this one, changed by the service; but it is known whose."""
+    """The text differs, so the service may have changed it. But another call has claimed it."""
     calling(lambda attempt: attempt(f"{name}-first", inputs={**SEND, "body": "Adios"}))
 
     def do(attempt):
@@ -172,7 +173,7 @@ def test_message_to_the_same_number_that_another_case_has_sent_leaves_no_doubt(
 
 
 def test_call_whose_message_was_adopted_by_another_says_so(calling, sandbox, server, name):
-    """It was slow to claim it: both would otherwise go on with one message."""
+    """Without this, two calls could continue with the same message if one claims it late."""
     sandbox.fail("slow", method="POST", times=1, seconds=1)
 
     async def do(attempt):
@@ -229,7 +230,7 @@ def test_settled_message_of_another_case_is_refused(
 
 
 def test_call_in_doubt_is_asked_for_again_since_when_it_began(server, on_cluster, name):
-    """What the workflow asks of its activity: the activity's own part is tested above."""
+    """What the workflow passes to its activity. The activity itself is tested above."""
     requests = []
 
     @activity.defn(name=CALL)

@@ -1,4 +1,4 @@
-"""Long cases, wrong input, workers that lack something, two versions at once."""
+"""Long cases, wrong input, workers without a connector, two versions at once."""
 
 import asyncio
 import json
@@ -31,7 +31,8 @@ def sends(is_sequential):
     )
 
 
-# A parallel loop has begun more calls than a history is to have events before the first one ends.
+# A parallel loop begins so many calls that the history exceeds its limit of events before the first
+# call ends.
 @pytest.mark.parametrize(
     ("is_sequential", "count", "least"),
     [("true", 30, 4), ("false", 60, 2)],
@@ -42,7 +43,7 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
 ):
     path, numbers = bpmn_file(*sends(is_sequential)), list(range(count))
 
-    # A worker makes 32 calls at a time, so that others are under way when the first ones end.
+    # A worker makes 32 calls at a time, so others are running when the first ones end.
     sandbox.fail("slow", method="POST", times=None, seconds=0.2)
 
     async def run(address):
@@ -76,7 +77,8 @@ def test_case_that_is_too_large_for_a_new_history_stops_and_says_so(
         service("send", to="'+14155550123'", body="str(number)", loop=loop("true")),
         flows("start>ask>send>end"),
     )
-    chance = random.Random(1)  # what can be packed little
+    # Random data can't be compressed much
+    chance = random.Random(1)
     first, second = (b64encode(chance.randbytes(1_100_000)).decode() for _ in range(2))
 
     async def run(address):
@@ -100,7 +102,7 @@ def test_case_that_is_too_large_for_a_new_history_stops_and_says_so(
 
 
 async def all_histories(client, name):
-    """Every history of a case, the last one first; the server's list of them may lag behind."""
+    """Every history of a case, the last one first. The server's list may show them late."""
     run_id, histories = None, []
     while run_id != "":
         history = await client.get_workflow_handle(name, run_id=run_id).fetch_history()
@@ -237,7 +239,7 @@ def test_process_ends_with_its_own_status_and_not_with_a_crash_of_the_sdk(server
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["show", "no-such-case"], 2, "Temporal knows no such case"),
+        (["show", "no-such-case"], 2, "Temporal does not know this case"),
         (["show", "case", "--namespace", "elsewhere"], 2, "elsewhere"),
         (["start", "missing.bpmn", "--id", "x", "--task-queue", "q"], 2, "can't be read"),
         (["start", SEND, "--id", "x", "--task-queue", "q", "--data", "[1]"], 2, "JSON object"),

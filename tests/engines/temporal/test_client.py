@@ -1,4 +1,4 @@
-"""TLS and API keys by Temporal's own environment configuration."""
+"""TLS and API keys from Temporal's own environment configuration."""
 
 import asyncio
 import ssl
@@ -17,7 +17,7 @@ KEY = "made-up-api-key"
 
 
 class TlsFront:
-    """Takes TLS connections of callers that have a certificate, and hands them to the server."""
+    """Accepts TLS connections of clients with a certificate, and forwards them to the server."""
 
     def __init__(self, context, behind):
         self.context = context

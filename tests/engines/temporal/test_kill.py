@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of a send: another one finds what became of it."""
+"""A worker is killed in the middle of a send, and another worker finds the message."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def test_worker_killed_in_the_middle_of_a_send_leads_to_adoption(
 
 
 def test_kills_of_workers_and_of_the_server_send_no_text_twice(program, tmp_path):
-    """What `make soak` does with 200 cases; every history is replayed in it, too."""
+    """A short form of what `make soak` does with 200 cases. Every history is replayed, too."""
     seed = int.from_bytes(os.urandom(4), "big")
     print("seed", seed)
     asyncio.run(kill_all_along(tmp_path, 6, kills=3, server_kills=1, seed=seed))

@@ -1,4 +1,4 @@
-"""The processes of the table on a cluster; and their histories, which must replay for ever."""
+"""The processes of the table on a cluster. All later versions must replay their histories."""
 
 import asyncio
 import json
@@ -37,21 +37,22 @@ def serving(server, sandbox, tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def script_names(twilio_folder):
-    """A replay has no worker, which would say what scripts may use."""
+    """A replay has no worker, so it must be told which names scripts may use."""
     SCRIPT_NAMES["conformance"] = bpmn.script_names({"twilio": twilio_folder})
     yield
     del SCRIPT_NAMES["conformance"]
 
 
 async def stands(case):
-    """Wait until a case stands still, and return what it shows."""
+    """Wait until a case can't continue by itself, and return what `show` returns."""
     while True:
         shown = await case.show()
         waits = shown["tasks"] or shown["waits_for"]
         moves = shown["status"] == "running" or (shown["status"] == "waiting" and not waits)
         if not moves:
             return shown
-        await asyncio.sleep(0.05)  # a case tells nobody that it stands
+        # There is no event for this state of a case
+        await asyncio.sleep(0.05)
 
 
 async def act(case, kind, arguments, sandbox, connector):
@@ -119,7 +120,7 @@ def test_example_runs_on_the_cluster(example, serving, server, sandbox, twilio_f
 
 
 def record(history, name):
-    """Keep a history without a name of the machine that it ran on."""
+    """Record a history without the name of the machine that it ran on."""
     fields = history.to_json_dict()
     for value in objects(fields):
         if "identity" in value:
@@ -143,15 +144,16 @@ KEPT = sorted(HISTORIES.glob("*.json"))
 def test_there_is_a_history_of_every_process_and_example():
     labels = {table.label(entry) for entry in table.entries()}
     examples = {path.stem for path in (cluster.ROOT / "examples").glob("*.bpmn")}
-    examples.remove("notify_customer_arena")  # drawn for Arena, whose results are named otherwise
+    # It was drawn for Arena, whose results have other names
+    examples.remove("notify_customer_arena")
     assert {path.stem for path in KEPT} >= labels | examples
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_kept_history_is_replayed(path):
-    """One that fails would break cases that run now: put the change behind `workflow.patched`.
+    """If this fails, a change would break running cases: put it behind `workflow.patched`.
 
-    Only before a first release, or for a new process in the table, record them again:
+    Record the histories again only before a first release, or for a new process in the table:
     RECORD_HISTORIES=1 pytest tests/engines/temporal/test_temporal_conformance.py
     """
     history = WorkflowHistory.from_json(path.stem, path.read_text("utf-8"))
@@ -170,7 +172,7 @@ def test_kept_histories_name_no_machine_and_no_setting():
 
 @workflow.defn(name=NAME, sandboxed=False)
 class WithPatch(CaseWorkflow):
-    """The rules of a later version, whose new cases wait a second before they begin."""
+    """The rules of a later version: its new cases wait a second before they begin."""
 
     @workflow.init
     def __init__(self, process: bytes, begin: Any, parts: bytes | None = None) -> None:
@@ -185,7 +187,7 @@ class WithPatch(CaseWorkflow):
 
 @workflow.defn(name=NAME, sandboxed=False)
 class WithoutPatch(WithPatch):
-    """The same change, not marked."""
+    """The same change without `workflow.patched`."""
 
     @workflow.init
     def __init__(self, process: bytes, begin: Any, parts: bytes | None = None) -> None:
