@@ -112,19 +112,15 @@ class Driver:
             with self._changing(case):
                 begun = self._begun(case, task)
             if begun is None:
-                self.engine.callers.give()
+                self._give()
             else:
                 self.begun[task] = begun
                 beginning.append(begun)
-        unsaved: Iterable[Case] = self.changed
-        try:
-            unsaved = self.engine.commit(self.changed)
-        finally:  # no call begins unless its mark is kept
-            for begun in beginning:
-                if begun.case in unsaved:
-                    self._withdraw(begun.request.task)
-        for begun in beginning:
-            if begun.case not in unsaved:
+        unsaved = self.engine.commit(self.changed)
+        for begun in beginning:  # no call begins unless its mark is kept
+            if begun.case in unsaved:
+                self._withdraw(begun.request.task)
+            else:
                 self.underway[begun.request.task] = begun
                 self.engine.callers.run(partial(self._call, begun))
         changed, self.changed = self.changed, {}
@@ -218,18 +214,23 @@ class Driver:
             return False
         with self._changing(begun.case):
             begun.case.rules.withdraw(task)
-        self.engine.callers.give()
+        self._give()
+        self.signals.put(None)  # so that this driver, too, tries what waits for a place
         return True
+
+    def _give(self) -> None:
+        """Give a place for a call back, and tell the other drivers, which may wait for one."""
+        self.engine.callers.give()
+        with self.engine.lock:
+            others = [driver for driver in self.engine.drivers if driver is not self]
+        for driver in others:
+            driver.signals.put(None)
 
     def _call(self, begun: _Begun) -> None:
         if self.begun.pop(begun.request.task, None) is None:
             return  # it was withdrawn
         result = self._result(begun)
-        self.engine.callers.give()
-        with self.engine.lock:
-            others = [driver for driver in self.engine.drivers if driver is not self]
-        for driver in others:
-            driver.signals.put(None)  # now they may begin a call
+        self._give()
         self.signals.put(_Ended(begun, result))
 
     def _result(self, begun: _Begun) -> dict[str, Any] | ConnectorError:

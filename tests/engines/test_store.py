@@ -1,5 +1,6 @@
 """Cases that outlive their process: saved as text, kept in SQLite, killed and resumed."""
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -361,6 +362,44 @@ def test_data_that_cannot_be_saved_stops_the_case_and_sends_nothing_twice(opened
         case.retry()
         engine.run([case])
         assert (case.status, case.error["code"]) == ("failed", "PROCESS_FAULT")
+    assert len(sandbox.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param([script("odd", "odd = {(3, 4): 5}"), service()], id="it can not be kept"),
+        pytest.param([service(to="nobody", body="'Hola'")], id="its inputs can not be had"),
+    ],
+)
+def test_call_that_does_not_begin_leaves_its_thread_to_others(opened, bpmn, sandbox, odd):
+    way = "start>odd>send>end" if len(odd) == 2 else "start>send>end"
+    with opened(threads=1) as engine:
+        cases = [engine.start(bpmn(*odd, flows(way))), engine.start(bpmn(*SIMPLE))]
+        engine.run(cases)
+        assert [case.status for case in cases] == ["failed", "finished"]
+    assert len(sandbox.messages) == 1
+
+
+def test_call_that_does_not_begin_leaves_its_thread_to_those_of_another_run(opened, bpmn, sandbox):
+    class Odd(dict):
+        """Can't be kept, and says so once the other run waits for the only thread."""
+
+        def items(self):
+            while not any(driver.wanted for driver in engine.drivers):
+                time.sleep(0.01)  # nothing tells it
+            raise TypeError("it is odd")
+
+    path = bpmn(script("odd", "odd = Odd(a=1)"), service(), flows("start>odd>send>end"))
+    with opened(threads=1, script_names={"Odd": Odd}) as engine:
+        cases = [engine.start(path), engine.start(bpmn(*SIMPLE))]
+        with concurrent.futures.ThreadPoolExecutor() as runs:
+            first = runs.submit(engine.run, cases[:1])
+            while engine.callers.take():
+                engine.callers.give()
+            second = runs.submit(engine.run, cases[1:])
+            first.result(), second.result()
+        assert [case.status for case in cases] == ["failed", "finished"]
     assert len(sandbox.messages) == 1
 
 
