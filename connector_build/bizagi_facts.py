@@ -41,7 +41,7 @@ _STANDARD: list[dict[str, Any]] = [
         "default": 35,
         "minimum": 0.1,
         "maximum": 300,
-        "description": "How long to wait for a whole answer, and in all between attempts.",
+        "description": "How long to wait at most for a whole answer, and for all pauses together.",
         "mustBe": "a number of seconds from 0.1 to 300",
     },
     {
@@ -50,7 +50,7 @@ _STANDARD: list[dict[str, Any]] = [
         "default": 5,
         "minimum": 1,
         "maximum": 10,
-        "description": "How often a request may be made in all, where repeating it does no harm.",
+        "description": "How many times a request is made at most, if repeating it does no harm.",
         "mustBe": "a whole number from 1 to 10",
     },
     {
@@ -59,8 +59,8 @@ _STANDARD: list[dict[str, Any]] = [
         "default": 45,
         "minimum": 0,
         "maximum": 300,
-        "description": "How long to look for what became of a write whose answer was lost; "
-        "0 turns the look-up off.",
+        "description": "How long to look for the result of a write whose answer was lost; "
+        "0 switches the look-up off.",
         "mustBe": "a number of seconds from 0 to 300",
     },
 ]

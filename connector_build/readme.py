@@ -1,4 +1,4 @@
-"""The README inside a package, for those who hold only the package."""
+"""The README inside a package, for people who have only the package."""
 
 from __future__ import annotations
 
@@ -21,32 +21,24 @@ def _lines(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterator[
     first = manifest["actions"][0]["name"]
     yield f"# {manifest['displayName']} {version}\n"
     yield f"{manifest['description']} More about the service: {manifest['homepage']}.\n"
-    yield "This package holds the connector and the runtime that runs it. It needs Python 3.10 or"
-    yield "newer with what `requirements.txt` in it names.\n"
+    yield "This package contains the connector and its runtime. It needs Python 3.10 or newer and"
+    yield "the requirements in its `requirements.txt`.\n"
     yield f"```sh\npython {zipped} actions"
     yield f"python {zipped} describe {first}"
     yield f"python {zipped} run {first} --help\n```\n"
-    yield f"A host that has a runtime ({manifest['runtime']}) loads it as it is:\n"
+    yield f"A program that has a runtime ({manifest['runtime']}) loads it without unpacking:\n"
     yield "```python\nfrom connector_runtime import load\n"
     yield f'connector = load("{zipped}")'
     yield f'output = connector.run("{first}", inputs, settings)\n```\n'
     yield "`MANIFEST.sha256` has the hash of every other file. The file beside the package, with"
-    yield "`.sha256` added, has the hash of the whole: `load(…, sha256=…)` checks it, and"
-    yield "`load(…, trusted_keys=[…])` the signature beside it, where there is one.\n"
+    yield "`.sha256` added, has the hash of the package: `load(…, sha256=…)` checks it."
+    yield "`load(…, trusted_keys=[…])` checks the signature beside the package, if there is one.\n"
     yield "## Settings\n"
     yield "Set them for each environment. In a YAML file, they are under `environments:` and the"
     yield "environment's name; `--config FILE --environment NAME` reads them.\n"
-    yield "| setting | needed | what it is |\n|---|---|---|"
-    for entry in manifest["parameters"]:
-        needed = "yes" if entry["required"] else "no"
-        secret = ", secret" if entry["secret"] else ""
-        yield f"| `{entry['name']}` | {needed}{secret} | {_cell(entry['description'])} |"
-    for entry in manifest["options"]:
-        default = f"`{json.dumps(entry['default'])}`" if "default" in entry else "no"
-        needed = f"no; {default} unless given" if "default" in entry else default
-        yield f"| `{entry['name']}` | {needed} | {_cell(entry['description'])} |"
+    yield from settings_table(manifest)
     yield "\nA value that is missing, null or blank counts as not given. An action's own input"
-    yield "comes before the setting of the same name.\n"
+    yield "is used before the setting of the same name.\n"
     yield "## Actions\n"
     for action in manifest["actions"]:
         yield f"### {action['displayName']} (`{action['name']}`)\n"
@@ -54,8 +46,8 @@ def _lines(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterator[
         for title, key in (("Input", "input"), ("Output", "output")):
             yield from _fields(title, json.loads(files[action[key]]))
     yield "## Errors\n"
-    yield "An error has `code`, `message`, `retryable`, `outcome` and more. Its text says where,"
-    yield "what and what to do; the command line prints it.\n"
+    yield "An error has `code`, `message`, `retryable`, `outcome` and more. Its text says where"
+    yield "the fault is, what it is and what to do; the command line prints it.\n"
     yield from error_table()
 
 
@@ -70,6 +62,19 @@ def _fields(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
         kind = f"{' or '.join(kinds)}{needed if title == 'Input' else ''}"
         yield f"| `{name}` | {kind} | {_cell(field['description'])} |"
     yield ""
+
+
+def settings_table(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Give the lines of the table of a connector's parameters and options."""
+    yield "| setting | needed | what it is |\n|---|---|---|"
+    for entry in manifest["parameters"]:
+        needed = "yes" if entry["required"] else "no"
+        secret = ", secret" if entry["secret"] else ""
+        yield f"| `{entry['name']}` | {needed}{secret} | {_cell(entry['description'])} |"
+    for entry in manifest["options"]:
+        default = f"`{json.dumps(entry['default'])}`" if "default" in entry else "no"
+        needed = f"no; {default} unless given" if "default" in entry else default
+        yield f"| `{entry['name']}` | {needed} | {_cell(entry['description'])} |"
 
 
 def error_table() -> Iterator[str]:

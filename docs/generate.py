@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from connector_build import listing
-from connector_build.readme import error_table
+from connector_build.readme import error_table, settings_table
 from connector_engines.cli import cli as engine
 from connector_runtime.cli import cli as connector
 
@@ -32,7 +32,11 @@ def pages() -> dict[str, str]:
         "manifest.md": "\n".join(_manifest(schema)) + "\n",
         "command-line.md": "\n".join(_command_line()).rstrip("\n") + "\n",
     }
-    blocks = {"errors": "\n".join(error_table()) + "\n"}
+    connectors_own = json.loads((ROOT / "connector.json").read_text("utf-8"))
+    blocks = {
+        "errors": "\n".join(error_table()) + "\n",
+        "settings": "\n".join(settings_table(connectors_own)) + "\n",
+    }
     for code, name in (("en", "concluded"), ("es", "concluded_es")):
         blocks[name] = "\n".join(_concluded(code)) + "\n"
     for path in sorted(DOCS.rglob("*.md")):
