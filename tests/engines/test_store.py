@@ -619,7 +619,10 @@ def test_store_that_vanished_is_noticed_before_the_next_call_begins(
     assert len(sandbox.messages) == 1
 
 
-def test_full_disk_says_so_and_nothing_more_is_sent(opened, bpmn, store, sandbox):
+@pytest.mark.parametrize("is_reopened", [True, False], ids=["in a new engine", "in this engine"])
+def test_full_disk_says_so_and_the_case_goes_on_once_there_is_room(
+    opened, bpmn, store, sandbox, is_reopened
+):
     with opened() as engine:
         case = engine.start(bpmn(script("much", "text = 'x' * 500000"), service(), flows(
             "start>much>send>end")))  # fmt: skip
@@ -629,10 +632,13 @@ def test_full_disk_says_so_and_nothing_more_is_sent(opened, bpmn, store, sandbox
         with pytest.raises(StoreFailed, match="the disk is full") as failed:
             case.run()
         assert str(store) in str(failed.value)
+        assert sandbox.messages == []
         database.execute("PRAGMA max_page_count = 100000")
-    assert sandbox.messages == []
+        if not is_reopened:
+            case.run()
     with opened() as engine:
         engine.run(engine.resume())
+    assert [row["status"] for row in listing(store)] == ["finished"]
     assert len(sandbox.messages) == 1
 
 
