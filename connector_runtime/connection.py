@@ -481,8 +481,8 @@ class Connection:
             if not is_ours:
                 ledger.end(key, "unknown")
                 raise errors.OutcomeUnknown(
-                    f"{action.name} may have been carried out: what was found belongs to another "
-                    f"key. {self._http.unknown_hint}",
+                    f"{action.name} may have been carried out: the record that the look-up found "
+                    f"belongs to another key. {self._http.unknown_hint}",
                     hint=self._http.unknown_hint,
                 )
             return output

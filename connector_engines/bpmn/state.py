@@ -296,7 +296,7 @@ class _Writer:
         if isinstance(remaining, range):
             internal["remaining"] = {"from": remaining.start, "to": remaining.stop}
         if internal.get("event_fired") is False:
-            # SpiffWorkflow treats False as missing, and most tasks have it
+            # SpiffWorkflow treats False like a missing entry
             del internal["event_fired"]
         parent = task.parent
         fields = {

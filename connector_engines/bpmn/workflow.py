@@ -228,10 +228,10 @@ class _Tracked:
         for child in list(task._children):
             self._remove_task(child)
         task.parent._children.remove(name)
-        self._let_go(task)
+        self._remove(task)
         self._task_removed_notify(task)  # type: ignore[attr-defined]
 
-    def _let_go(self, task: Any) -> None:
+    def _remove(self, task: Any) -> None:
         del self._tasks[task.id]
         if not task.has_state(TaskState.FINISHED_MASK):
             self.top_workflow.track.left = True
@@ -265,7 +265,7 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
         for task in list(tasks):
             if task.id in self.subprocesses:
                 tasks += self.delete_subprocess(task)
-            subprocess._let_go(task)
+            subprocess._remove(task)
         return tasks
 
     def do_engine_steps(
@@ -329,7 +329,7 @@ class Workflow(_Tracked, BpmnWorkflow):  # type: ignore[misc]
             child._parent = parent.id
             child.position = task.position
             self.track.note(child)
-        task.workflow._let_go(task)
+        task.workflow._remove(task)
 
 
 def timer_due(task: Any) -> float | None:

@@ -186,7 +186,10 @@ class Calls:
         made = result["output"][action.identifier]
         if await claim(self.client, activity.info().task_queue, name, made, call):
             return result
-        what = f"{action.name} may have been carried out: what was found belongs to another call."
+        what = (
+            f"{action.name} may have been carried out: the record that the look-up found "
+            "belongs to another call."
+        )
         return self._refused(name, OutcomeUnknown(what))
 
     def _refused(self, name: str, error: ConnectorError) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Worker:
             await self._worker.run()
 
     async def shutdown(self) -> None:
-        """Start nothing new, wait for the running calls (at most 10 minutes), and end."""
+        """Start nothing new, wait for the running calls, and end."""
         await self._worker.shutdown()
 
     async def __aenter__(self) -> Worker:

@@ -69,13 +69,13 @@ async function looked(error, key, find, since, identify, seconds, log) {
   for (let pause = FIRST_PAUSE_SECONDS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_SECONDS)) {
     let isRefused = false;
     try {
-      const found = await find(endsAt);
-      const record = adopted(found.matches, key, since, identify);
+      const seen = await find(endsAt);
+      const record = adopted(seen.matches, key, since, identify);
       if (record !== null) {
         log.warn(`the answer was lost; the look-up found ${identify(record)}`);
         return record;
       }
-      candidates = found.candidates.filter((identifier) => !given.has(identifier));
+      candidates = seen.candidates.filter((identifier) => !given.has(identifier));
     } catch (fault) {
       // If the look-up fails, the outcome stays unknown: the write's own error is thrown.
       isRefused = fault instanceof Fault && REFUSALS.includes(fault.code);

@@ -20,10 +20,10 @@ exports.problems = (document, value) => exports.faults(document, value).map(word
 
 // Every fault of `value`, as {path, keyword, document, value}: `document` is the subschema.
 exports.faults = (document, value) => {
-  let found = [];
-  unspeakable(value, [], found);
-  if (found.length === 0) {
-    validate(document, value, [], found);
+  const faults = [];
+  addUnencodable(value, [], faults);
+  if (faults.length === 0) {
+    validate(document, value, [], faults);
   }
   const order = Object.keys(document.properties);
   const rank = (fault) => {
@@ -33,7 +33,7 @@ exports.faults = (document, value) => {
   const steps = (fault) => fault.path.map(
     (step) => (typeof step === 'number' ? `00000000${step}`.slice(-9) : step)
   );
-  return found.sort((a, b) =>
+  return faults.sort((a, b) =>
     rank(a) - rank(b) || compare(steps(a), steps(b)) || compare([a.keyword], [b.keyword]));
 };
 
@@ -71,37 +71,37 @@ const CHECKS = {
   maximum: (s, v) => typeof v !== 'number' || v <= s.maximum,
 };
 
-function validate(document, value, path, found) {
+function validate(document, value, path, faults) {
   if (document.type && ![].concat(document.type).some((type) => isOf(type, value))) {
-    found.push({ path: path, keyword: 'type', document: document, value: value });
+    faults.push({ path: path, keyword: 'type', document: document, value: value });
   }
   Object.keys(CHECKS).forEach((keyword) => {
     if (keyword in document && !CHECKS[keyword](document, value)) {
-      found.push({ path: path, keyword: keyword, document: document, value: value });
+      faults.push({ path: path, keyword: keyword, document: document, value: value });
     }
   });
   if (typeOf(value) === 'array' && document.items) {
-    value.forEach((item, place) => validate(document.items, item, path.concat(place), found));
+    value.forEach((item, place) => validate(document.items, item, path.concat(place), faults));
   }
   if (typeOf(value) !== 'object' || !document.properties) {
     return;
   }
   (document.required || []).filter((name) => !has(value, name)).forEach((name) => {
-    found.push({ path: path.concat(name), keyword: 'required', document: document });
+    faults.push({ path: path.concat(name), keyword: 'required', document: document });
   });
   Object.keys(value).forEach((name) => {
     if (has(document.properties, name)) {
-      validate(document.properties[name], value[name], path.concat(name), found);
+      validate(document.properties[name], value[name], path.concat(name), faults);
     } else if (document.additionalProperties === false) {
-      found.push({ path: path.concat(name), keyword: 'additionalProperties', document: document });
+      faults.push({ path: path.concat(name), keyword: 'additionalProperties', document: document });
     }
   });
 }
 
 // Add a fault for everything that JSON can't contain.
-function unspeakable(value, path, found) {
+function addUnencodable(value, path, faults) {
   const fault = (keyword, where) =>
-    found.push({ path: where || path, keyword: keyword, document: {} });
+    faults.push({ path: where || path, keyword: keyword, document: {} });
   const type = typeOf(value);
   if (type === 'string') {
     if (LONE_SURROGATE.test(value)) {
@@ -117,14 +117,14 @@ function unspeakable(value, path, found) {
       return;
     }
     if (type === 'array') {
-      value.forEach((item, place) => unspeakable(item, path.concat(place), found));
+      value.forEach((item, place) => addUnencodable(item, path.concat(place), faults));
       return;
     }
     Object.keys(value).forEach((name) => {
       if (LONE_SURROGATE.test(name)) {
         fault('surrogate', path.concat('(name)'));
       }
-      unspeakable(value[name], path.concat(name), found);
+      addUnencodable(value[name], path.concat(name), faults);
     });
   } else if (type !== 'null' && type !== 'boolean') {
     fault('json');
