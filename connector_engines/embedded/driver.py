@@ -1,8 +1,8 @@
-"""Runs cases: one thread drives them, a pool of threads makes their calls.
+"""Runs cases: one thread runs their steps, a pool of threads makes their calls.
 
-The steps inside a process need no I/O and can be done again; a call can not. So the state of a case
-is committed just before each call begins and as soon as it ends. If the program is killed between
-the two, the store still shows the call as begun.
+The steps inside a process need no I/O and can be repeated; a call can't. So the state of a case is
+committed just before each call begins and as soon as it ends. If the program is killed between
+these two commits, the store still shows that the call had begun.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("connector_engines.embedded")
 
-_LONGEST_WAIT_SECONDS = 30.0  # then the clock is read again, as somebody may have set it
-_AT_ONCE = 200  # stored cases that are read at one time
+# The clock is read at least this often, because it may have been set
+_LONGEST_WAIT_SECONDS = 30.0
+# The most stored cases that are read at one time
+_AT_ONCE = 200
 
 
 class _Begun(NamedTuple):
@@ -48,9 +50,9 @@ class _Ended(NamedTuple):
 
 
 class Driver:
-    """One call of `Engine.run`: its cases, what they want, what is under way, what is due.
+    """One run of `Engine.run`: its cases, their wanted and running calls, and their timers.
 
-    With `lazily`, it runs all cases of the store, and reads each one only when it is due.
+    With `lazily`, it runs all cases of the store, and reads a case only when it is due.
     """
 
     def __init__(self, engine: Engine, cases: Iterable[Case], lazily: bool) -> None:
@@ -58,13 +60,19 @@ class Driver:
         self.cases = set(cases)
         self.lazily = lazily
         self.next_stored: float | None = 0.0 if lazily else None
-        self.fresh = dict.fromkeys(cases)  # to advance
-        self.changed: dict[Case, None] = {}  # since the last commit
-        self.broken: dict[Case, None] = {}  # left in the middle of a change
+        # Cases to advance
+        self.fresh = dict.fromkeys(cases)
+        # Cases that changed since the last commit
+        self.changed: dict[Case, None] = {}
+        # Cases whose change was interrupted
+        self.broken: dict[Case, None] = {}
         self.wanted: deque[tuple[Case, str]] = deque()
-        self.begun: dict[str, _Begun] = {}  # by task: marked as begun, no thread has it
-        self.underway: dict[str, _Begun] = {}  # marked as begun, and not ended
-        self.due: list[tuple[float, int, Case, str | None]] = []  # a timer, or a call to repeat
+        # By task: calls that are marked as begun, but no thread makes them yet
+        self.begun: dict[str, _Begun] = {}
+        # By task: calls that were given to a thread and have not ended
+        self.underway: dict[str, _Begun] = {}
+        # A heap of times (seconds since 1970): when a timer fires (task None) or a call begins
+        self.due: list[tuple[float, int, Case, str | None]] = []
         self.timers: dict[Case, float] = {}
         self.numbers = count()
         self.signals: queue.SimpleQueue[_Ended | Case | None] = queue.SimpleQueue()
@@ -92,14 +100,14 @@ class Driver:
 
     @contextlib.contextmanager
     def _changing(self, case: Case) -> Iterator[None]:
-        """Make a whole change of a case. If Ctrl-C interrupts it, the case is `broken`."""
+        """Make a change of a case. If Ctrl-C interrupts it, the case stays in `broken`."""
         self.changed[case] = self.broken[case] = None
         with case.lock:
             yield
         del self.broken[case]
 
     def _step(self) -> bool:
-        """Advance the cases, commit them, begin calls while there is room; is more left?"""
+        """Advance the cases, commit them, and begin calls. Return whether work is left."""
         self._fetch()
         while self.fresh:
             case = next(iter(self.fresh))
@@ -117,7 +125,8 @@ class Driver:
                 self.begun[task] = begun
                 beginning.append(begun)
         unsaved = self.engine.commit(self.changed)
-        for begun in beginning:  # no call begins unless its mark is kept
+        # A call must not begin unless the store shows it as begun
+        for begun in beginning:
             if begun.case in unsaved:
                 self._withdraw(begun.request.task)
             else:
@@ -129,7 +138,8 @@ class Driver:
             if self.lazily and case.rules.is_idle and case not in self.fresh:
                 self._release(case)
         while self.due and not self._is_due(*self.due[0]):
-            heapq.heappop(self.due)  # its case no longer needs it
+            # Its case does not wait for it any more
+            heapq.heappop(self.due)
         return bool(
             self.underway
             or self.wanted
@@ -144,7 +154,8 @@ class Driver:
         case.rules.advance(now)
         try:
             timer = case.rules.timer()
-        except (ValueError, OverflowError) as error:  # a time that no calendar has
+        except (ValueError, OverflowError) as error:
+            # The timer has a date that does not exist
             case.rules.stop(error)
             timer = None
         for task, due in case.rules.take_fresh():
@@ -185,7 +196,7 @@ class Driver:
                 self.fresh[case] = None
 
     def _release(self, case: Case) -> None:
-        """Forget a stored case that has nothing to do now; the store knows when it is due."""
+        """Remove a stored case that has nothing to do now. The store knows when it is due."""
         timer = self.timers.pop(case, None)
         if timer is not None:
             self.next_stored = timer if self.next_stored is None else min(self.next_stored, timer)
@@ -194,7 +205,7 @@ class Driver:
             self.cases.discard(case)
 
     def _begun(self, case: Case, task: str) -> _Begun | None:
-        """Mark a call as begun and return it, or None where it can't be made."""
+        """Mark a call as begun and return it, or None if it can't be made."""
         now = self.engine.clock.now()
         request = case.rules.begin(task, now, min(now, time.time()))
         if request is None:
@@ -208,18 +219,19 @@ class Driver:
         return _Begun(case, request, connection, action)
 
     def _withdraw(self, task: str) -> bool:
-        """Take back the mark of a call, unless a thread has it, and tell whether that was so."""
+        """Mark a call as not begun, unless a thread makes it already. Return whether it did so."""
         begun = self.begun.pop(task, None)
         if begun is None:
             return False
         with self._changing(begun.case):
             begun.case.rules.withdraw(task)
         self._give()
-        self.signals.put(None)  # so that this driver, too, tries what waits for a place
+        # A call of this driver may wait for the place too
+        self.signals.put(None)
         return True
 
     def _give(self) -> None:
-        """Give a place for a call back, and tell the other drivers, which may wait for one."""
+        """Give a place back, and wake the other drivers: one of their calls may wait for it."""
         self.engine.callers.give()
         with self.engine.lock:
             others = [driver for driver in self.engine.drivers if driver is not self]
@@ -228,7 +240,8 @@ class Driver:
 
     def _call(self, begun: _Begun) -> None:
         if self.begun.pop(begun.request.task, None) is None:
-            return  # it was withdrawn
+            # The call was withdrawn
+            return
         result = self._result(begun)
         self._give()
         self.signals.put(_Ended(begun, result))
@@ -246,17 +259,17 @@ class Driver:
                 taken=lambda name: self.engine.has_other(name, request.task),
             )
             if not self.engine.claim(case, request.task, action, output, is_new=not since):
-                return OutcomeUnknown("What was found belongs to another call.")
+                return OutcomeUnknown("The record that the look-up found belongs to another call.")
             return output
         except ConnectorError as error:
             return error
-        # A connector's code may raise anything, even SystemExit; other cases must go on.
+        # The code of a connector may raise anything, even SystemExit; other cases must go on.
         except BaseException as fault:  # noqa: BLE001
             log.error("%s: unexpected fault\n%s", action.name, _trace(fault))
             return UnexpectedFault(action.effect, fault)
 
     def _wait(self) -> None:
-        """Wait for a call to end, for room, or for the next moment; take all there is."""
+        """Wait until a call ends, a thread is free or something is due. Take all signals."""
         timeout = None
         now = self.engine.clock.now()
         if self.due:
@@ -280,7 +293,8 @@ class Driver:
                 self.fresh[case] = None
 
     def _take(self, signal: _Ended | Case | None) -> None:
-        if isinstance(signal, Case):  # somebody has changed it
+        if isinstance(signal, Case):
+            # Another thread has changed the case
             if signal.driver is self:
                 self.fresh[signal] = None
             elif self.lazily:
@@ -295,7 +309,7 @@ class Driver:
         self.fresh[case] = None
 
     def _land(self) -> None:
-        """End the calls that are under way and keep their results; unmark the others."""
+        """Wait for the running calls and commit their results; mark the others as not begun."""
         for task in list(self.begun):
             if self._withdraw(task):
                 self.underway.pop(task, None)
@@ -306,9 +320,9 @@ class Driver:
             else:
                 self._take(signal)
         for case in self.broken:
-            # The store has it as it was, with the calls that were under way.
+            # The store still has its state before the change, with the running calls.
             self.engine.forget(case)
-            case.rules.stop(RuntimeError("it was broken off in the middle of a step; resume it"))
+            case.rules.stop(RuntimeError("it was interrupted in the middle of a step: resume it"))
         with self.engine.lock:
             for case in self.cases:
                 case.driver = None
@@ -316,5 +330,5 @@ class Driver:
 
 
 def _trace(fault: BaseException) -> str:
-    """Return where a fault was raised, without its text, which may hold a number or a body."""
+    """Return where a fault was raised, without its text: that may contain a number or a body."""
     return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
