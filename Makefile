@@ -1,4 +1,4 @@
-# make demo    the three actions against a local stand-in for Twilio; no account needed
+# make demo    the three actions against a local simulator of Twilio; no account needed
 # make demo-temporal  two workers on a Temporal server, one killed in the middle of a send
 # make test    ruff, mypy --strict, deptry and pytest
 # make build   the package for a marketplace, its listing and its bill of materials, in dist/

@@ -2,7 +2,7 @@
 
     python benchmarks/engine.py [--quick] [--json FILE] [--only NAME]
 
-Only ratios within one run are judged. The service is a stand-in that takes almost no time. The
+Only ratios within one run are judged. The service is a simulator that takes almost no time. The
 bytes are those that SQLite writes to its log, which is not emptied during the measurement.
 """
 
@@ -53,7 +53,7 @@ TWILIO = load(ROOT)
 
 
 class Bench:
-    """A folder for stores and drawings, and the address of the stand-in for Twilio."""
+    """A folder for stores and drawings, and the address of the simulator of Twilio."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder

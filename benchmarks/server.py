@@ -1,4 +1,4 @@
-"""A stand-in for Twilio that takes almost no time: prepared answers, from its own process.
+"""A simulator of Twilio that takes almost no time: prepared answers, from its own process.
 
 The last digits of the account are its number of messages: AC00…0100000 has 100,000. The argument
 of the command line is the latency of every answer, in seconds. The first line of output is the

@@ -30,7 +30,7 @@ STEPS = {
 
 def main() -> None:
     with using(Sandbox(scenario="new")) as sandbox:
-        print(f"A stand-in for Twilio listens on {sandbox.url}; nothing leaves this machine.")
+        print(f"A simulator of Twilio listens on {sandbox.url}; nothing leaves this machine.")
         set_up(sandbox)
     with using(Sandbox()) as sandbox:
         use(sandbox)

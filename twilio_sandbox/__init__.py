@@ -1,4 +1,4 @@
-"""A local stand-in for Twilio, to try the connector and to test it.
+"""A local simulator of Twilio, to try the connector and to test it.
 
 `python -m twilio_sandbox` starts one; in a test:
 

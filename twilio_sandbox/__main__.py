@@ -69,7 +69,7 @@ def main(
     step_seconds: float,
     print_config: bool,
 ) -> None:
-    """Run a local stand-in for Twilio's messaging, on 127.0.0.1, until interrupted.
+    """Run a local simulator of Twilio's messaging, on 127.0.0.1, until interrupted.
 
     A --port of 0 takes any free one.
     """

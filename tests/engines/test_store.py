@@ -679,6 +679,30 @@ def test_clock_that_is_set_delays_no_timer(opened, bpmn, monkeypatch, jump):
         assert time.monotonic() - began < 20
 
 
+def test_send_under_way_at_a_kill_is_found_although_the_clock_was_set_back(
+    twilio_folder, settings, bpmn, sandbox, monkeypatch
+):
+    """The service's messages have its own time, so the look-up may not go by the engine's."""
+    wall, ahead, texts = time.time, [0.0], []
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead[0])
+    sandbox.fail("slow", times=None, seconds=0.3)
+
+    def watch(case, element, name, what):
+        text = case.save()
+        if BEGUN in text:
+            texts.append(text)
+
+    with Engine({"twilio": twilio_folder}, settings, watch=watch) as engine:
+        case = engine.start(bpmn(*SIMPLE))
+        ahead[0] = -86400
+        case.run()
+    with Engine({"twilio": twilio_folder}, settings) as engine:
+        case = engine.load_case(texts[-1])
+        case.run()
+        assert case.status == "finished"
+    assert len(sandbox.messages) == 1
+
+
 def test_message_that_was_not_found_is_sent_again_after_its_time(
     opened, bpmn, twilio_folder, settings, sandbox
 ):
