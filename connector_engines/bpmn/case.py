@@ -467,7 +467,7 @@ class Case:
         if len(stopped) != 1:
             named = [f"{task_id} of {self.calls[task_id].label}" for task_id in stopped]
             raise InvalidInput(
-                f"{len(stopped)} calls stand still: name the one to settle "
+                f"{len(stopped)} calls have stopped: name the one to settle "
                 f"({'; '.join(named) or 'none'})."
             )
         return stopped[0], self.calls[stopped[0]].operator

@@ -1,4 +1,4 @@
-"""Cases that outlive their process: saved as text, kept in SQLite, killed and resumed."""
+"""Cases that are saved as text, stored in SQLite, killed and resumed in another process."""
 
 import concurrent.futures
 import json
@@ -42,7 +42,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def opened(twilio_folder, settings, store):
-    """Open the engine with its store, as often as the test needs."""
+    """Open an engine with the test's store. A test may do this several times."""
 
     def open_engine(**options):
         return Engine({"twilio": twilio_folder}, settings, store=store, **options)
@@ -51,7 +51,7 @@ def opened(twilio_folder, settings, store):
 
 
 class Stop(BaseException):
-    """Ends a run as Ctrl-C does."""
+    """Ends a run in the same way as Ctrl-C."""
 
 
 def stop_at(element, what):
@@ -77,7 +77,7 @@ def test_case_goes_on_from_every_point_at_which_it_was_saved(twilio_folder):
             case.run()
         assert len(texts) > 10
         assert {sending for _, sending in texts} == {True, False}
-        # Those first whose send was under way: the others send the same once more.
+        # First the cases whose send had begun: the other cases send the same text once more.
         for text, sending in sorted(texts, key=lambda pair: not pair[1]):
             assert sandbox.auth_token not in text
             before = len(sandbox.messages)
@@ -87,7 +87,8 @@ def test_case_goes_on_from_every_point_at_which_it_was_saved(twilio_folder):
                 engine.run([loaded])
                 assert loaded.status == "finished", loaded.error
                 assert loaded.data["outcome"] == "delivered"
-            assert not sending or len(sandbox.messages) == before  # it was found
+            # A send that had begun was found, not sent again
+            assert not sending or len(sandbox.messages) == before
 
 
 @pytest.mark.parametrize("sequential", ["true", "false"], ids=["sequential", "parallel"])
@@ -113,13 +114,15 @@ def test_loop_goes_on_from_every_point_at_which_it_was_saved(
         with Engine({"twilio": twilio_folder}, settings) as engine:
             loaded = engine.load_case(text)
             engine.run([loaded])
-        if BEGUN in text:  # the other texts have sent the same since
+        if BEGUN in text:
+            # The cases of the other texts have sent the same text in the meantime
             assert loaded.status in ("finished", "interrupted")
         else:
             assert loaded.status == "finished", loaded.error
             assert sorted(result["to"] for result in loaded.data["results"]) == numbers
             finished += 1
-            assert before + len(sandbox.messages) - had == len(numbers)  # each once
+            # Each message was sent once
+            assert before + len(sandbox.messages) - had == len(numbers)
     assert 0 < finished < len(texts)
 
 
@@ -172,7 +175,7 @@ def test_call_is_noted_before_it_begins_and_its_result_before_the_next(
         return " ".join(texts).replace('":"', '": "')
 
     class Watching:
-        """Looks into the store from inside the calls, by way of the connection."""
+        """A connection that reads the store during a call."""
 
         def __init__(self, connection):
             self.connection = connection
@@ -279,7 +282,8 @@ def test_interruption_waits_for_the_calls_under_way_and_keeps_them(
             engine.run(cases)
         assert [case.status for case in cases] == ["running", "running"]
         begun = [call.since for case in cases for call in case.rules.calls.values()]
-        assert begun == [None] * (1 if sent() else 2)  # what never left is not in doubt
+        # A call that was never made has no `since`
+        assert begun == [None] * (1 if sent() else 2)
     assert len(sent()) in ([1] if has_left else [0, 1])
     with opened() as engine:
         cases = list(engine.resume())
@@ -306,7 +310,8 @@ def test_case_broken_off_in_the_middle_of_a_step_is_resumed_from_the_store(
     with opened() as engine:
         (resumed,) = engine.resume()
         engine.run([resumed])
-        assert resumed.status == "finished"  # its message was found
+        # Its message was found
+        assert resumed.status == "finished"
     assert len(sent()) == 1
 
 
@@ -340,7 +345,8 @@ def test_store_of_the_first_format_is_brought_to_this_one(opened, store, sandbox
         assert cases["waiting"].data["way"] == "after"
         assert cases["failed"].status == "failed"
         assert cases["inside"].status == "finished"
-        assert cases["underway"].status == "interrupted"  # nothing of it is here
+        # Its message was stored in the other account, so it is not found here
+        assert cases["underway"].status == "interrupted"
         assert sorted(message["to"] for message in sandbox.messages) == [
             "+14155550121",
             "+14155550122",
@@ -383,11 +389,12 @@ def test_call_that_does_not_begin_leaves_its_thread_to_others(opened, bpmn, sand
 
 def test_call_that_does_not_begin_leaves_its_thread_to_those_of_another_run(opened, bpmn, sandbox):
     class Odd(dict):
-        """Can't be kept, and says so once the other run waits for the only thread."""
+        """Can't be stored. It raises only when the other run waits for the only thread."""
 
         def items(self):
             while not any(driver.wanted for driver in engine.drivers):
-                time.sleep(0.01)  # nothing tells it
+                # There is no event for this
+                time.sleep(0.01)
             raise TypeError("it is odd")
 
     path = bpmn(script("odd", "odd = Odd(a=1)"), service(), flows("start>odd>send>end"))
@@ -420,7 +427,7 @@ def test_no_call_begins_unless_its_mark_is_kept(opened, bpmn, store, sandbox):
 
 
 def saved_during(twilio_folder, settings, process, data, calls):
-    """Return a case as it was saved while this many calls were under way: what a kill leaves."""
+    """Return a case that was saved while this many calls were running, as after a kill."""
     texts = []
 
     def watch(case, element, name, what):
@@ -435,7 +442,7 @@ def saved_during(twilio_folder, settings, process, data, calls):
 
 @pytest.fixture
 def fork(bpmn):
-    """Two branches at once: a send to somebody whom nobody can reach, and a slow one."""
+    """Two branches at once: a send that is refused, and a slow one."""
 
     def draw(first):
         return bpmn(
@@ -453,7 +460,8 @@ def test_failure_of_a_branch_does_not_hide_an_interrupted_send(
 ):
     sandbox.fail("slow", times=None, seconds=0.2)
     text = saved_during(twilio_folder, settings, fork(service(to="'nobody'", body="'x'")), {}, 1)
-    sandbox.reset()  # as if it had not left before the kill
+    # Now it is as if the message had not been sent before the kill
+    sandbox.reset()
     with opened() as engine:
         case = engine.load_case(text)
         engine.run([case])
@@ -469,7 +477,8 @@ def test_failure_of_a_branch_does_not_hide_an_interrupted_send(
         assert (slow["candidates"], slow["inputs"]["to"]) == ([], "+14155550123")
         assert slow["looked_until"]
         assert slow["since"]
-        case.retry()  # what failed, and not what may have been sent
+        # This repeats the call that failed, not the one that may have been carried out
+        case.retry()
         engine.run([case])
         assert case.status == "interrupted"
         assert sandbox.messages == []
@@ -503,7 +512,7 @@ def test_failures_of_two_branches_are_settled_and_retried_one_by_one(
 
 
 def message_of(twilio, settings):
-    """The newest message, as the connector gives it."""
+    """The newest message, as the connector returns it."""
     return twilio.run("get_all_sms", {}, settings["twilio"])["messages"][0]
 
 
@@ -523,7 +532,7 @@ def test_interrupted_sends_of_a_loop_are_found_or_settled_by_what_they_sent(
         assert case.status == "interrupted"
         assert sorted(call["inputs"]["to"] for call in case.stopped) == numbers
         assert len({call["task"] for call in case.stopped}) == 3
-        with pytest.raises(InvalidInput, match="3 calls stand still: name the one to settle"):
+        with pytest.raises(InvalidInput, match="3 calls have stopped: name the one to settle"):
             case.settle({**by_number[numbers[0]], "to": "+14155550199"}, "send")
         case.settle(by_number[numbers[0]])
         by_name = next(call for call in case.stopped if call["inputs"]["to"] == numbers[1])
@@ -541,7 +550,7 @@ def test_interrupted_sends_of_a_loop_are_found_or_settled_by_what_they_sent(
 def test_each_of_several_equal_sends_adopts_a_message_of_its_own(
     twilio_folder, settings, bpmn, sandbox
 ):
-    """Two equal sends were under way and one arrived: it is one's, and the other stays unknown."""
+    """Of two equal sends, one arrived: one call gets it, and the other stays unknown."""
     sandbox.fail("slow", times=None, seconds=0.3)
     process = bpmn(service(), flows("start>send>end"))
     texts = [saved_during(twilio_folder, settings, process, {}, 1) for _ in range(2)]
@@ -662,7 +671,7 @@ def test_damaged_row_costs_one_case_by_name_and_exit_status_1(configured, opened
 
 @pytest.mark.parametrize("jump", [-86400, 86400], ids=["back", "ahead"])
 def test_clock_that_is_set_delays_no_timer(opened, bpmn, monkeypatch, jump):
-    """The wall clock is set by a day while a case waits for a second."""
+    """The system clock is changed by a day while a case waits for a second."""
     wall, ahead = time.time, [0.0]
     monkeypatch.setattr(time, "time", lambda: wall() + ahead[0])
     path = bpmn(service(), PAUSE.replace("PT0.05S", "PT1S"), flows("start>send>pause>end"))
@@ -682,7 +691,7 @@ def test_clock_that_is_set_delays_no_timer(opened, bpmn, monkeypatch, jump):
 def test_send_under_way_at_a_kill_is_found_although_the_clock_was_set_back(
     twilio_folder, settings, bpmn, sandbox, monkeypatch
 ):
-    """The service's messages have its own time, so the look-up may not go by the engine's."""
+    """Messages have the time of the service, so the look-up must not use the time of the engine."""
     wall, ahead, texts = time.time, [0.0], []
     monkeypatch.setattr(time, "time", lambda: wall() + ahead[0])
     sandbox.fail("slow", times=None, seconds=0.3)
@@ -706,7 +715,7 @@ def test_send_under_way_at_a_kill_is_found_although_the_clock_was_set_back(
 def test_message_that_was_not_found_is_sent_again_after_its_time(
     opened, bpmn, twilio_folder, settings, sandbox
 ):
-    """The moment at which it began is put two minutes back, so that nobody has to wait for it."""
+    """The start of the call is set two minutes back, so that the test need not wait."""
     text = saved_during(twilio_folder, settings, bpmn(*SIMPLE), {}, 1)
     sandbox.reset()
     saved = json.loads(text)
@@ -781,7 +790,7 @@ def test_interrupted_call_of_a_connector_that_is_not_loaded_stays_interrupted(
 
 
 def killed_during(store, settings, sandbox, method):
-    """Start a case in a process of its own and kill it while this request is being answered."""
+    """Start a case in another process and kill that process during the answer to this request."""
     sandbox.fail("slow", method=method, seconds=60)
     with endurance.worker(store, settings["twilio"], 1) as process:
         assert process.stdout.readline() == "ready\n"
@@ -819,7 +828,8 @@ def test_send_under_way_at_a_kill_that_never_arrived_stands_still_and_says_so(
         assert sent() == []
         with pytest.raises(InvalidInput, match="'sid' is required"):
             case.settle({"status": "queued"})
-    with opened() as engine:  # it may appear late: it is looked for once more
+    with opened() as engine:
+        # The message may appear late, so it is looked up once more
         engine.run(engine.resume())
         (case,) = engine.resume()
         assert case.status == "interrupted"
@@ -832,7 +842,7 @@ def test_send_under_way_at_a_kill_that_never_arrived_stands_still_and_says_so(
 def test_message_that_a_task_of_an_earlier_run_has_is_not_adopted(
     twilio_folder, settings, bpmn, sandbox, store, opened
 ):
-    """Two equal sends were lost; one message is there. Each engine has a connection of its own."""
+    """Two equal sends got no answer, and one message exists. Each engine has its own connection."""
     process = bpmn(service(), flows("start>send>end"))
     texts = [saved_during(twilio_folder, settings, process, {}, 1) for _ in range(2)]
     sandbox.reset()
@@ -860,7 +870,7 @@ def test_message_that_somebody_settles_during_a_look_up_is_not_adopted_too(
         twilio_folder.run("send_sms", {"to": "+14155550123", "body": "Hola"}, settings["twilio"])
 
         class Settling:
-            """Settles the other case with what was found, before the engine has it."""
+            """Settles the other case with the message that was found, before the engine gets it."""
 
             def __init__(self, connection):
                 self.connection = connection
@@ -1107,7 +1117,8 @@ def test_second_engine_does_not_get_the_store_by_another_name(
 def foreign(path, mode="DELETE"):
     database = sqlite3.connect(path)
     database.execute(f"PRAGMA journal_mode = {mode}")
-    database.execute("PRAGMA user_version = 1")  # as most databases have it
+    # Many databases use version 1
+    database.execute("PRAGMA user_version = 1")
     database.execute("CREATE TABLE notes (note TEXT)")
     database.commit()
     database.close()
@@ -1192,7 +1203,8 @@ except InvalidConfiguration as error:
 def test_user_who_may_only_read_lists_cases_and_does_not_get_them(opened, bpmn, store):
     with opened() as engine:
         engine.run([engine.start(bpmn(*SIMPLE))])
-    folder = Path(tempfile.mkdtemp())  # others may not enter pytest's own
+    # Another user may not enter pytest's folder
+    folder = Path(tempfile.mkdtemp())
     try:
         kept = shutil.copy(store, folder)
         for path, mode in ((kept, 0o444), (folder, 0o555)):
@@ -1240,7 +1252,7 @@ def test_command_settles_and_retries_the_named_one_of_several_calls(
         engine.run([case])
     line = ["settle", store, case.id, output, *configured]
     done = engine_command(*line)
-    assert (done.returncode, "2 calls stand still" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "2 calls have stopped" in done.stderr) == (2, True), done.stderr
     done = engine_command(*line, "--task", "one")
     assert done.returncode == 0, done.stderr
     done = engine_command("resume", store, *configured)
