@@ -270,16 +270,15 @@ class Driver:
 
     def _wait(self) -> None:
         """Wait until a call ends, a thread is free or something is due. Take all signals."""
-        timeout = None
         now = self.engine.clock.now()
-        if self.due:
-            timeout = max(self.due[0][0] - now, 0)
+        moments = [self.due[0][0]] if self.due else []
         if self.next_stored is not None:
-            timeout = min(timeout or _LONGEST_WAIT_SECONDS, max(self.next_stored - now, 0))
+            moments.append(self.next_stored)
         if self.fresh:
-            timeout = 0
-        if timeout is not None:
-            timeout = min(timeout, _LONGEST_WAIT_SECONDS)
+            moments.append(now)
+        timeout = None
+        if moments:
+            timeout = min(max(min(moments) - now, 0), _LONGEST_WAIT_SECONDS)
         with contextlib.suppress(queue.Empty):
             self._take(self.signals.get(timeout=timeout))
             while True:

@@ -346,7 +346,10 @@ class Engine:
             for case, change in written:
                 assert case.keeper is not None
                 case.keeper.confirm()
-                case.outputs = {}
+                with self.lock:
+                    for identifier in change.outputs:
+                        del case.outputs[identifier]
+                        self._outputs.pop(identifier, None)
                 if change.waits is not None:
                     case.waits = set(change.waits)
         return unsaved
@@ -359,11 +362,13 @@ class Engine:
             self.store.put_process(process.key, bpmn.process_text(process))
             self._kept.add(process.key)
         put, delete = case.keeper.changes()
+        with self.lock:
+            outputs = dict(case.outputs)
         in_hand = case.driver is not None and not rules.is_idle
         due = IN_HAND if in_hand else rules.due()
         row = Row(case.id, process.key, process.name, rules.status, due, _error_text(case))
         waits = rules.waits
-        return Change(row, put, delete, case.outputs, None if waits == case.waits else waits)
+        return Change(row, put, delete, outputs, None if waits == case.waits else waits)
 
     def take(self, case: Case) -> None:
         """Prepare a case to run: calls whose outcome is not known will be looked up."""

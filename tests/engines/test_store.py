@@ -688,6 +688,36 @@ def test_clock_that_is_set_delays_no_timer(opened, bpmn, monkeypatch, jump):
         assert time.monotonic() - began < 20
 
 
+def test_call_that_became_due_during_a_slow_commit_is_repeated_at_once(opened, bpmn, sandbox):
+    """Another case of the store is due much later, which is no reason to wait."""
+    sandbox.fail("throttle", method="POST", times=1)
+    moments = {}
+
+    def watch(case, element, name, what):
+        moments[what] = time.monotonic()
+        if what == "THROTTLED, again in 1 s":
+            while time.monotonic() < moments[what] + 1.1:
+                time.sleep(0.05)
+        if (element, what) == ("send", "done"):
+            raise Stop
+
+    with opened(watch=watch) as engine:
+        later = PAUSE.replace("PT0.05S", "P1D")
+        engine.start(bpmn(later, flows("start>pause>end")))
+        engine.start(bpmn(service(retry=(1, 1)), flows("start>send>end")))
+        with pytest.raises(Stop):
+            engine.run(engine.resume())
+    assert moments["done"] - moments["THROTTLED, again in 1 s"] < 15
+
+
+def test_outputs_of_sends_are_not_kept_in_memory_once_they_are_stored(opened, bpmn):
+    with opened() as engine:
+        case = engine.start(bpmn(*SIMPLE))
+        case.run()
+        assert not engine._outputs
+        assert engine.has_other(case.data["sms"]["sid"], "another call")
+
+
 def test_send_under_way_at_a_kill_is_found_although_the_clock_was_set_back(
     twilio_folder, settings, bpmn, sandbox, monkeypatch
 ):
