@@ -119,9 +119,14 @@ def tool(name):
 def npm_install(folder, *packages):
     """Install packages from npm into a folder, or skip the test where there is no registry."""
     line = [tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder]
-    options = {"capture_output": True, "encoding": "utf-8", "timeout": 240}
-    done = subprocess.run([*line, *packages], check=False, **options)
-    if done.returncode:  # a machine without the registry still has Node.js, and its tests
+    line += ["--fetch-timeout=30000", "--fetch-retries=1"]
+    options = {"capture_output": True, "encoding": "utf-8", "timeout": 120}
+    # A machine without the registry still has Node.js, and its tests
+    try:
+        done = subprocess.run([*line, *packages], check=False, **options)
+    except subprocess.TimeoutExpired as late:
+        pytest.skip(f"npm can't install what these tests need: no end after {late.timeout} s")
+    if done.returncode:
         reason = done.stderr.strip().splitlines() or ["no reason given"]
         pytest.skip(f"npm can't install what these tests need: {reason[0]}")
 
