@@ -340,7 +340,7 @@ def one_task(report: Report, quick: bool) -> None:
     makes it. Other processes on the machine can only make a time longer, most of all if it includes
     waiting for a thread or a disk. So each contender is judged by its lower quartile.
     """
-    rounds = 8 if quick else 600
+    rounds = 8 if quick else 1500
     parser = SpiffBpmnParser()
     parser.add_bpmn_xml(etree.ElementTree(etree.fromstring(document(*ONE).encode())))
     spec, subprocesses = parser.get_spec("case"), parser.get_subprocess_specs("case")
