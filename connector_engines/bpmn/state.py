@@ -64,8 +64,10 @@ def spiff_registry() -> Any:
 _REGISTRY = spiff_registry()
 _ENCODER = BpmnWorkflowSerializer(_REGISTRY)._encoder_cls(separators=(",", ":"))
 _encode: Callable[[Any], str] = _ENCODER.encode
-# The names of variables repeat, so their JSON is cached
+# The names of variables and elements repeat, so their JSON is cached
 _encode_name = lru_cache(4096)(_encode)
+# To put the fields of a task together takes half the time that the encoder takes
+_BOOLEAN = {True: "true", False: "false"}
 
 
 def process_text(process: Process) -> str:
@@ -280,13 +282,13 @@ class _Writer:
 
     def _workflow(self, workflow: Any) -> str:
         last = workflow.last_task
-        fields = {
-            "last": last.number if last is not None and not self._case.is_over else None,
-            "success": workflow.success,
-            "completed": workflow.completed,
-            "correlations": workflow.correlations,
-        }
-        return f'{_encode(fields)[:-1]},"data":{self._data(workflow.data)}}}'
+        number = last.number if last is not None and not self._case.is_over else "null"
+        correlations = _encode(workflow.correlations) if workflow.correlations else "{}"
+        return (
+            f'{{"last":{number},"success":{_BOOLEAN[workflow.success]},'
+            f'"completed":{_BOOLEAN[workflow.completed]},"correlations":{correlations},'
+            f'"data":{self._data(workflow.data)}}}'
+        )
 
     def _task(self, task: Any, owner: int | None) -> str:
         internal = dict(task.internal_data)
@@ -299,24 +301,20 @@ class _Writer:
             # SpiffWorkflow treats False like a missing entry
             del internal["event_fired"]
         parent = task.parent
-        fields = {
-            "id": str(task.id),
-            "in": owner,
-            "parent": parent and parent.number,
-            "place": task.position,
-            "state": task._state,
-            "since": task.last_state_change,
-            "spec": task.task_spec.name,
-            "triggered": task.triggered,
-            "internal": _REGISTRY.clean(internal),
-        }
+        fields = (
+            f'"id":"{task.id}","in":{_number_text(owner)},'
+            f'"parent":{_number_text(parent and parent.number)},"place":{task.position},'
+            f'"state":{task._state:d},"since":{task.last_state_change!r},'
+            f'"spec":{_encode_name(task.task_spec.name)},"triggered":{_BOOLEAN[task.triggered]},'
+            f'"internal":{_encode(_REGISTRY.clean(internal)) if internal else "{}"}'
+        )
         data = task.data
         shared = shared_output(parent)
         if parent is not None and shared in data and data[shared] is parent.data.get(shared):
             data = {name: value for name, value in data.items() if name != shared}
-            fields["shares"] = True
+            fields += ',"shares":true'
         if task._state != TaskState.STARTED:
-            return f'{_encode(fields)[:-1]},"data":{self._data(data)}}}'
+            return f'{{{fields},"data":{self._data(data)}}}'
         # The results of a loop: earlier items change only if a script was run.
         growing = shared_output(task)
         entries = [
@@ -324,9 +322,11 @@ class _Writer:
             + (self._growing_list(task.number, value) if name == growing else self._value(value))
             for name, value in _REGISTRY.clean(data).items()
         ]
-        return f'{_encode(fields)[:-1]},"data":{{{",".join(entries)}}}}}'
+        return f'{{{fields},"data":{{{",".join(entries)}}}}}'
 
     def _data(self, data: Mapping[str, Any]) -> str:
+        if not data:
+            return "{}"
         items = _REGISTRY.clean(data).items()
         return (
             "{"
@@ -457,6 +457,10 @@ def _digest(text: str) -> bytes:
 
 def _name(kind: str, number: int) -> str:
     return f"{kind}{number:08d}"
+
+
+def _number_text(number: int | None) -> str:
+    return "null" if number is None else str(number)
 
 
 def _number(task: UUID | None, workflow: Any) -> int | None:
