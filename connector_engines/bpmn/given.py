@@ -13,7 +13,6 @@ Outside of `given` they work as before, so nothing changes for other users of Sp
 
 from __future__ import annotations
 
-import contextlib
 import datetime as calendar
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -35,7 +34,7 @@ class _Given(NamedTuple):
 _GIVEN: ContextVar[_Given | None] = ContextVar("connector_engines.bpmn.given", default=None)
 
 
-class given(contextlib.AbstractContextManager[None]):
+class given:
     """In this block, SpiffWorkflow uses `now` (seconds since 1970) and ids from `new_id`."""
 
     def __init__(self, now: float, new_id: NewId) -> None:

@@ -467,6 +467,14 @@ def test_input_that_only_shows_at_run_time_is_an_error_like_others(engine, bpmn,
     assert sent() == []
 
 
+def test_expression_may_begin_with_blanks(engine, bpmn, sandbox):
+    case = engine.start(
+        bpmn(service(to=" '+14155550123'", body="  'Hola'"), flows("start>send>end"))
+    )
+    case.run()
+    assert [message["body"] for message in sandbox.messages] == ["Hola"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["import os", "open('x')", "eval('1')", "__import__('os')", "exec('1')", "getattr(1, 'real')"],
