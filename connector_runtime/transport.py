@@ -248,10 +248,14 @@ def _watched_connection(base: Any, watch: _Watch) -> Any:
                 sock = super()._new_conn()
             # A second handle of the same socket, because TLS replaces the first one. It stays open
             # for as long as the connection does.
-            self._handle = sock.dup()
-            exchange.connection = self
-            watch.attach(exchange, self._handle)
-            self.timeout = exchange.remaining()
+            try:
+                self._handle = sock.dup()
+                exchange.connection = self
+                watch.attach(exchange, self._handle)
+                self.timeout = exchange.remaining()
+            except BaseException:
+                sock.close()  # nobody else knows it yet
+                raise
             sock.settimeout(self.timeout)
             return sock
 

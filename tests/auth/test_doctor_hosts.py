@@ -36,7 +36,10 @@ class Proxy:
         with contextlib.suppress(OSError, ssl.SSLError):
             head = b""
             while b"\r\n\r\n" not in head:
-                head += client.recv(4096)
+                piece = client.recv(4096)
+                if not piece:
+                    return
+                head += piece
             name, _, port = head.split()[1].decode().rpartition(":")
             self.asked.append((name, port))
             if self.refuses:
@@ -46,11 +49,15 @@ class Proxy:
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.authority.issue_cert(name).configure_cert(context)
-            secure = context.wrap_socket(client, server_side=True)
-            server = socket.create_connection(("127.0.0.1", self.sandbox.port))
-            self.open += [secure, server]
-            threading.Thread(target=self.copy, args=(server, secure), daemon=True).start()
-            self.copy(secure, server)
+            with (
+                context.wrap_socket(client, server_side=True) as secure,
+                socket.create_connection(("127.0.0.1", self.sandbox.port)) as server,
+            ):
+                self.open += [secure, server]
+                back = threading.Thread(target=self.copy, args=(server, secure), daemon=True)
+                back.start()
+                self.copy(secure, server)
+                back.join()
 
     def copy(self, source, target):
         with contextlib.suppress(OSError, ssl.SSLError):

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import pytest
 import trustme
+from urllib3.util.connection import create_connection
 
-from connector_runtime import errors
+from connector_runtime import errors, transport
 
 GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006",
         "resolveSeconds": 0}  # fmt: skip
@@ -232,6 +233,25 @@ def test_a_proxy_that_drips_its_answer_ends_in_time_and_nothing_left(twilio, mon
         with pytest.raises(errors.NeverConnected):
             twilio.run("send_sms", INPUTS, {**GOOD, **chosen, "maxAttempts": 1})
         assert time.monotonic() - started < 5
+
+
+def test_a_connection_that_is_made_when_the_time_is_over_is_closed(twilio, monkeypatch):
+    made = []
+
+    def slow_machine(*args, **kwargs):
+        began = time.monotonic()
+        made.append(create_connection(*args, **kwargs))
+        while time.monotonic() < began + 0.2:
+            pass
+        return made[-1]
+
+    monkeypatch.setattr(transport, "create_connection", slow_machine)
+    with Server(lambda server, peer: server.take(peer)) as server:
+        chosen = settings(server, connectTimeoutSeconds=0.1, maxAttempts=1)
+        with pytest.raises(errors.NeverConnected):
+            twilio.run("send_sms", INPUTS, chosen)
+        assert [socket.fileno() for socket in made] == [-1]
+        assert server.stored == []
 
 
 HOSTILE = {
