@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
 from SpiffWorkflow.bpmn import BpmnWorkflow
-from SpiffWorkflow.bpmn.specs.control import BoundaryEventSplit, StartEventSplit
+from SpiffWorkflow.bpmn.specs.control import (
+    BoundaryEventJoin,
+    BoundaryEventSplit,
+    StartEventSplit,
+)
 from SpiffWorkflow.bpmn.specs.event_definitions.multiple import MultipleEventDefinition
 from SpiffWorkflow.bpmn.specs.event_definitions.timer import TimerEventDefinition
 from SpiffWorkflow.bpmn.specs.mixins.multiinstance_task import LoopTask, MultiInstanceTask
@@ -104,6 +108,12 @@ class Task(SpiffTask):  # type: ignore[misc]  # SpiffWorkflow has no types
     _state: int
     # True for a task of a join whose data has been merged
     spent = False
+
+    @cached_property
+    def split_id(self) -> UUID | None:
+        """The id of the task at which the branches of this join began; it stays until they end."""
+        split = self.find_ancestor(self.task_spec.split_task)
+        return split.id if split is not None else None
 
     def _set_state(self, value: int) -> None:
         if value != self._state:
@@ -219,9 +229,18 @@ class _Tracked:
         return dict(dct or {})
 
     def update_waiting_tasks(self) -> None:
+        # Each round of a timer with a cycle leaves a join behind that waits for the activity's end.
+        # They wait for the same, and the one that goes on cancels the others: one look is enough.
+        looked = set()
         for task in list(self.waiting.values()):
-            if task._state == TaskState.WAITING and not _is_later(task):
-                task.task_spec._update(task)
+            if task._state != TaskState.WAITING or _is_later(task):
+                continue
+            if isinstance(task.task_spec, BoundaryEventJoin):
+                join = (task.task_spec.name, task.split_id, task.thread_id)
+                if join in looked:
+                    continue
+                looked.add(join)
+            task.task_spec._update(task)
 
     def _remove_task(self, name: UUID) -> None:
         task = self._tasks[name]

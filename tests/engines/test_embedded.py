@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from SpiffWorkflow.bpmn.specs.control import BoundaryEventJoin
 
 from connector_engines.embedded import CaseStopped, Engine
 from connector_runtime import load
@@ -597,6 +598,37 @@ def test_reminders_of_a_timer_at_a_task_are_one_call_each(engine, bpmn, sandbox)
     # It waits for the answer
     assert case.status == "waiting"
     assert len(sandbox.messages) == 2
+
+
+def test_many_rounds_of_a_timer_at_a_task_do_not_look_at_each_other(engine, bpmn, monkeypatch):
+    looks = []
+    update = BoundaryEventJoin._update_hook
+
+    def watched(spec, task):
+        looks.append(task.id)
+        return update(spec, task)
+
+    monkeypatch.setattr(BoundaryEventJoin, "_update_hook", watched)
+    again = clock("again", '"R60/PT0.001S"', "timeCycle")
+    case = engine.start(
+        bpmn(
+            script("first", "n = 0"),
+            '<bpmn:userTask id="answer" />',
+            '<bpmn:boundaryEvent id="again" attachedToRef="answer" cancelActivity="false">'
+            f"{again}</bpmn:boundaryEvent>",
+            script("count", "rounds = rounds_before + 1"),
+            '<bpmn:endEvent id="counted" />',
+            flows("start>first>answer>end", "again>count>counted"),
+        ),
+        {"rounds_before": 3},
+    )
+    case.run()
+    assert case.status == "waiting"
+    assert len(looks) < 60 * 6  # 60 * 60 where each round looks at those before it
+    case.complete("answer", {"answer": "yes"})
+    case.run()
+    assert case.status == "finished"
+    assert case.data == {"rounds_before": 3, "n": 0, "rounds": 4, "answer": "yes"}
 
 
 class Enough(BaseException):
