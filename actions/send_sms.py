@@ -34,7 +34,7 @@ def run(inputs: dict[str, Any], call: Call) -> dict[str, Any]:
 
 
 def find(inputs: dict[str, Any], call: Call, since: datetime) -> Found:
-    """Return the messages that may be what became of a send that began at `since`.
+    """Return the messages that a send that began at `since` may have made.
 
     By recipient alone: the list's other filters leave out what is still queued, or has no sender
     yet. A match has this sender and this text; a candidate has this sender and another text, which

@@ -233,14 +233,14 @@ class OutcomeUnknown(ConnectorError):
     """A request was sent and may have been carried out: no answer came, or none that can be read.
 
     Raised for actions that must not be repeated. Do not make the same call again before you know
-    what became of this one. `candidates` has the identifiers of what it may have made, and
+    whether this one was carried out. `candidates` has the identifiers of what it may have made, and
     `looked_until` says when the runtime last looked (ISO 8601, in UTC).
     """
 
     code = "OUTCOME_UNKNOWN"
     outcome = "unknown"
     when = "a write that got no answer, or none that can be read"
-    advice = "Find out what became of it first. **Never repeat it by itself.**"
+    advice = "First find out whether it was done. **Never repeat it automatically.**"
 
 
 class LedgerFailed(ConnectorError):

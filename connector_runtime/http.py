@@ -45,7 +45,7 @@ class Service(NamedTuple):
     """What a connector's `auth.connect` tells the runtime of the service it speaks to.
 
     `explain(method, status, body)` gets the decoded body of an answer of 400 or more (None if it is
-    no JSON). `unknown_hint` says how to find out what became of a write whose outcome is unknown.
+    no JSON). `unknown_hint` says how to find out whether a write with an unknown outcome was done.
     `connect_seconds` is for a connection, its TLS handshake included; `timeout_seconds` goes from
     the first byte of a request to the last one of its answer.
     """

@@ -1,4 +1,4 @@
-"""Looks up what became of a call whose answer was lost; no record is returned to two calls.
+"""Looks up whether a call was done when its answer was lost; no two calls get the same record.
 
     answering   the request was sent, and its answer may still come
     looking     the answer is lost; what it made is looked for

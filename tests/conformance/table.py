@@ -230,7 +230,7 @@ class Server:
         return self.requests[account(implementation, case)]
 
     def _tunnel(self, peer):
-        """Be a proxy: what becomes of a CONNECT depends on the name of its target."""
+        """Be a proxy: the answer to a CONNECT depends on the name of its target."""
         head = _read_head(peer)
         if head is None:
             return

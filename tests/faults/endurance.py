@@ -1,4 +1,4 @@
-"""Many sends with faults at random, and what became of each: a part of `make soak`.
+"""Many sends with faults at random, and the outcome of each: a part of `make soak`.
 
 `python -m tests.faults.endurance --help`
 """
