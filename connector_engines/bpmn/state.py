@@ -143,7 +143,7 @@ class Keeper:
         self._case = case
         # The hash of each stored part, to see whether it has changed; None: nothing is stored
         self._kept: dict[str, int] | None = None
-        # The names of the values that each part uses
+        # The names of the values that each part uses; parts that use none are left out
         self._uses: dict[str, frozenset[str]] = {}
         # How many parts use each value
         self._users: Counter[str] = Counter()
@@ -158,8 +158,8 @@ class Keeper:
         for name, text in parts.items():
             if name.startswith("v"):
                 self._names.know(name, text)
-        self._uses = dict(uses)
-        for values in uses.values():
+        self._uses = {name: values for name, values in uses.items() if values}
+        for values in self._uses.values():
             self._users.update(values)
 
     def changes(self) -> Changes:
@@ -196,17 +196,19 @@ class Keeper:
         assert self._next is not None
         writer, changes = self._next
         self._kept = self._kept or {}
-        for name in (*changes.delete, *writer.uses):
-            if values := self._uses.pop(name, None):
-                self._users.subtract(values)
-        self._uses.update(writer.uses)
-        for values in writer.uses.values():
-            if values:
+        if self._uses:
+            for name in (*changes.delete, *writer.parts):
+                if values := self._uses.pop(name, None):
+                    self._users.subtract(values)
+        if writer.uses:
+            self._uses.update(writer.uses)
+            for values in writer.uses.values():
                 self._users.update(values)
         for name in changes.delete:
             self._kept.pop(name, None)
-            self._users.pop(name, None)
-            self._names.forget(name)
+            if name.startswith("v"):
+                self._users.pop(name, None)
+                self._names.forget(name)
         self._kept.update((name, hash(text)) for name, text in changes.put.items())
         self._next = None
         self._case.workflow.track.record()
@@ -214,8 +216,10 @@ class Keeper:
 
     def _unused(self, writer: _Writer, delete: set[str]) -> set[str]:
         """Return the values that no part uses after these parts are written and deleted."""
+        if not self._uses:
+            return set()
         fewer: Counter[str] = Counter()
-        for name in {*delete, *writer.uses}:
+        for name in {*delete, *writer.parts}:
             if values := self._uses.get(name):
                 fewer.update(values)
         if not fewer:
@@ -226,7 +230,10 @@ class Keeper:
 
 
 class _Writer:
-    """Writes the parts of a case: `parts`, their large `values`, and which part `uses` which."""
+    """Writes the parts of a case: `parts`, their large `values`, and which part `uses` which.
+
+    Parts that use no value are not in `uses`.
+    """
 
     def __init__(
         self, case: Case, names: _Names | None = None, growing: _Growing | None = None
@@ -277,8 +284,9 @@ class _Writer:
 
     def _put(self, name: str, text: str) -> None:
         self.parts[name] = text
-        self.uses[name] = frozenset(self._needed)
-        self._needed = set()
+        if self._needed:
+            self.uses[name] = frozenset(self._needed)
+            self._needed = set()
 
     def _workflow(self, workflow: Any) -> str:
         last = workflow.last_task
@@ -291,22 +299,14 @@ class _Writer:
         )
 
     def _task(self, task: Any, owner: int | None) -> str:
-        internal = dict(task.internal_data)
-        merged, remaining = internal.get("merged"), internal.get("remaining")
-        if merged:
-            internal["merged"] = [len(merged), merged[-1]]
-        if isinstance(remaining, range):
-            internal["remaining"] = {"from": remaining.start, "to": remaining.stop}
-        if internal.get("event_fired") is False:
-            # SpiffWorkflow treats False like a missing entry
-            del internal["event_fired"]
+        internal = _internal_text(task.internal_data) if task.internal_data else "{}"
         parent = task.parent
         fields = (
             f'"id":"{task.id}","in":{_number_text(owner)},'
             f'"parent":{_number_text(parent and parent.number)},"place":{task.position},'
             f'"state":{task._state:d},"since":{task.last_state_change!r},'
             f'"spec":{_encode_name(task.task_spec.name)},"triggered":{_BOOLEAN[task.triggered]},'
-            f'"internal":{_encode(_REGISTRY.clean(internal)) if internal else "{}"}'
+            f'"internal":{internal}'
         )
         data = task.data
         shared = shared_output(parent)
@@ -452,7 +452,7 @@ def _is_plain(items: list[Any]) -> bool:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _name(kind: str, number: int) -> str:
@@ -574,6 +574,19 @@ class _Reader:
     def _done_with(self, part: str) -> None:
         self.uses[part] = frozenset(self._needed) | self.uses.get(part, frozenset())
         self._needed = set()
+
+
+def _internal_text(fields: dict[str, Any]) -> str:
+    fields = dict(fields)
+    merged, remaining = fields.get("merged"), fields.get("remaining")
+    if merged:
+        fields["merged"] = [len(merged), merged[-1]]
+    if isinstance(remaining, range):
+        fields["remaining"] = {"from": remaining.start, "to": remaining.stop}
+    if fields.get("event_fired") is False:
+        # SpiffWorkflow treats False like a missing entry
+        del fields["event_fired"]
+    return _encode(_REGISTRY.clean(fields))
 
 
 def _internal(fields: dict[str, Any]) -> dict[str, Any]:

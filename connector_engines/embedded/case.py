@@ -33,6 +33,8 @@ class Case:
         self.keeper = keeper
         self.lock = threading.RLock()
         self.driver: Driver | None = None
+        # The number of its row in the store
+        self.number: int | None = None
         # True if its begun calls were made by a program that has ended
         self.is_restored = False
         # The identifiers that its sends returned since the last commit, each with its call

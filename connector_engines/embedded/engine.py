@@ -229,6 +229,7 @@ class Engine:
             # The reason is only in the row, because its parts could not be written
             rules.fault = json.loads(row.error)
         case = Case(self, rules, keeper)
+        case.number = row.number
         case.is_restored = True
         case.waits = rules.waits
         return case
@@ -328,31 +329,38 @@ class Engine:
         unsaved: set[Case] = set()
         if self.store is None:
             return unsaved
-        written = []
-        with contextlib.ExitStack() as locks:
+        locked, written = [], []
+        try:
             for case in cases:
-                locks.enter_context(case.lock)
+                case.lock.acquire()
+                locked.append(case)
                 try:
-                    change = self._change(case)
+                    written.append((case, self._change(case)))
                 except (TypeError, ValueError, RecursionError) as error:
                     case.rules.stop(error)
                     log.error("case %s: its data can't be saved, so it was stopped", case.id)
                     self.store.put_error(case.id, case.status, _error_text(case))
                     unsaved.add(case)
-                    continue
-                written.append((case, change))
             if written:
-                self.store.put([change for _, change in written])
-            for case, change in written:
-                assert case.keeper is not None
-                case.keeper.confirm()
-                with self.lock:
-                    for identifier in change.outputs:
-                        del case.outputs[identifier]
-                        self._outputs.pop(identifier, None)
-                if change.waits is not None:
-                    case.waits = set(change.waits)
+                numbers = self.store.put([change for _, change in written])
+                for (case, change), case.number in zip(written, numbers, strict=True):
+                    self._confirm(case, change)
+        finally:
+            for case in locked:
+                case.lock.release()
         return unsaved
+
+    def _confirm(self, case: Case, change: Change) -> None:
+        """Record that this change is stored."""
+        assert case.keeper is not None
+        case.keeper.confirm()
+        if change.outputs:
+            with self.lock:
+                for identifier in change.outputs:
+                    del case.outputs[identifier]
+                    self._outputs.pop(identifier, None)
+        if change.waits is not None:
+            case.waits = set(change.waits)
 
     def _change(self, case: Case) -> Change:
         assert self.store is not None
@@ -366,7 +374,8 @@ class Engine:
             outputs = dict(case.outputs)
         in_hand = case.driver is not None and not rules.is_idle
         due = IN_HAND if in_hand else rules.due()
-        row = Row(case.id, process.key, process.name, rules.status, due, _error_text(case))
+        error = _error_text(case)
+        row = Row(case.number, case.id, process.key, process.name, rules.status, due, error)
         waits = rules.waits
         return Change(row, put, delete, outputs, None if waits == case.waits else waits)
 

@@ -35,10 +35,12 @@ class StoreInUse(Exception):
 class Row(NamedTuple):
     """A row of the table of cases.
 
-    `due` is when the case continues by itself, in seconds since 1970: IN_HAND while an engine runs
-    it, None if it waits for a person or an event, or is over.
+    `number` is its key, None before the case is stored. `due` is when the case continues by itself,
+    in seconds since 1970: IN_HAND while an engine runs it, None if it waits for a person or an
+    event, or is over.
     """
 
+    number: int | None
     id: str
     process: str
     name: str
@@ -112,18 +114,14 @@ class Store:
             ).fetchone()
         return str(row[0])
 
-    def put(self, changes: Iterable[Change]) -> None:
-        """Commit the changes of these cases, all of them or none."""
+    def put(self, changes: Iterable[Change]) -> list[int]:
+        """Commit the changes of these cases, all of them or none. Return their rows' numbers."""
         now = time.time()
+        numbers = []
         with self._lock, self._transaction():
             for row, put, delete, outputs, waits in changes:
-                (number,) = self._database.execute(
-                    "INSERT INTO cases (id, process, name, status, due, error, started, changed)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                    " status = excluded.status, due = excluded.due, error = excluded.error,"
-                    " changed = excluded.changed RETURNING number",
-                    (*row, now, now),
-                ).fetchone()
+                number = self._put_row(row, now)
+                numbers.append(number)
                 if delete:
                     self._database.executemany(
                         "DELETE FROM parts WHERE number = ? AND name = ?",
@@ -144,6 +142,24 @@ class Store:
                         "INSERT INTO waits VALUES (?, ?, ?)",
                         [(kind, name, number) for kind, name in waits],
                     )
+        return numbers
+
+    def _put_row(self, row: Row, now: float) -> int:
+        if row.number is not None:
+            # The id is compared too: if the case was purged, another one may have its number.
+            updated = self._database.execute(
+                "UPDATE cases SET status = ?, due = ?, error = ?, changed = ?"
+                " WHERE number = ? AND id = ?",
+                (row.status, row.due, row.error, now, row.number, row.id),
+            )
+            if updated.rowcount:
+                return row.number
+        (number,) = self._database.execute(
+            "INSERT INTO cases (id, process, name, status, due, error, started, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            (*row[1:], now, now),
+        ).fetchone()
+        return int(number)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -242,7 +258,8 @@ class Store:
     def row(self, case: str) -> Row | None:
         with self._lock:
             row = self._database.execute(
-                "SELECT id, process, name, status, due, error FROM cases WHERE id = ?", (case,)
+                "SELECT number, id, process, name, status, due, error FROM cases WHERE id = ?",
+                (case,),
             ).fetchone()
         return Row(*row) if row else None
 
@@ -256,7 +273,7 @@ class Store:
                     " WHERE status != 'finished' AND number > ? ORDER BY number LIMIT ?",
                     (last, _PAGE),
                 ).fetchall()
-            yield from (Row(*row[1:]) for row in rows)
+            yield from (Row(*row) for row in rows)
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]

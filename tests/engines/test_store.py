@@ -732,9 +732,10 @@ def test_output_that_comes_while_its_case_is_being_stored_is_stored_with_the_nex
         put = engine.store.put
 
         def put_slowly(changes):
-            put(changes)
+            numbers = put(changes)
             engine.claim(case, "a call", action, {"sid": "SM" + "a" * 32}, is_new=True)
             monkeypatch.setattr(engine.store, "put", put)
+            return numbers
 
         monkeypatch.setattr(engine.store, "put", put_slowly)
         engine.commit([case])
