@@ -744,6 +744,18 @@ def test_output_that_comes_while_its_case_is_being_stored_is_stored_with_the_nex
         assert engine.store.output("SM" + "a" * 32) == "a call"
 
 
+def test_purged_case_leaves_the_case_alone_that_got_its_number(opened, bpmn):
+    with opened() as engine:
+        purged = engine.start(bpmn(*SIMPLE))
+        purged.run()
+        assert engine.purge(-1) == 1
+        other = engine.start(bpmn(*SIMPLE))
+        assert other.number == purged.number
+        engine.commit([purged])
+        assert engine.store.row(other.id).status == "running"
+        assert engine.store.row(purged.id).status == "finished"
+
+
 def test_outputs_of_sends_are_not_kept_in_memory_once_they_are_stored(opened, bpmn):
     with opened() as engine:
         case = engine.start(bpmn(*SIMPLE))
