@@ -18,7 +18,7 @@ from connector_engines.embedded.store import StoreFailed, listing
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
 from tests.conftest import ROOT
 from tests.engines import endurance
-from tests.engines.drawing import boundary, flows, loop, script, service
+from tests.engines.drawing import boundary, flows, loop, pause, script, service
 from twilio_sandbox import Sandbox
 
 BEGUN = '"state": "begun"'
@@ -742,6 +742,28 @@ def test_output_that_comes_while_its_case_is_being_stored_is_stored_with_the_nex
         assert engine.store.output("SM" + "a" * 32) is None
         engine.commit([case])
         assert engine.store.output("SM" + "a" * 32) == "a call"
+
+
+def test_large_values_of_rounds_that_are_over_are_not_kept_in_memory(opened, bpmn):
+    with opened() as engine:
+        case = engine.start(
+            bpmn(
+                script("first", "n = 0"),
+                pause("wait", '"PT0.001S"'),
+                script("count", "n = n + 1; text = str(n) * 300"),
+                '<bpmn:exclusiveGateway id="way" default="flow_way_ask" />',
+                '<bpmn:sequenceFlow id="back" sourceRef="way" targetRef="wait">'
+                '<bpmn:conditionExpression xsi:type="bpmn:tFormalExpression">n &lt; 12'
+                "</bpmn:conditionExpression></bpmn:sequenceFlow>",
+                '<bpmn:userTask id="ask" />',
+                flows("start>first>wait>count>way>ask>end"),
+            )
+        )
+        case.run()
+        assert case.data["n"] == 12
+        assert len(case.keeper._names._names) <= 2
+        assert len(case.keeper._users) <= 2
+        assert len(case.keeper._kept) < 20
 
 
 def test_purged_case_leaves_the_case_alone_that_got_its_number(opened, bpmn):
