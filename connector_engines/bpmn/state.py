@@ -187,7 +187,6 @@ class Keeper:
         delete = {name for name in delete if name in kept and name not in writer.parts}
         put.update((name, text) for name, text in writer.values.items() if name not in kept)
         delete |= self._unused(writer, delete)
-        delete.difference_update(put)
         self._next = writer, Changes(put, delete)
         return self._next[1]
 

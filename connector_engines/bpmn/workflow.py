@@ -236,7 +236,7 @@ class _Tracked:
             if task._state != TaskState.WAITING or _is_later(task):
                 continue
             if isinstance(task.task_spec, BoundaryEventJoin):
-                join = (task.task_spec.name, task.split_id, task.thread_id)
+                join = (task.task_spec.name, task.split_id)
                 if join in looked:
                     continue
                 looked.add(join)

@@ -139,6 +139,25 @@ def test_what_could_not_be_written_is_written_the_next_time(
     assert len(changes) > len(NUMBERS)
 
 
+def test_long_list_that_could_not_be_written_is_written_the_next_time(engine, bpmn_file):
+    data = {"numbers": list(range(100))}
+    case = engine.start(
+        bpmn_file('<bpmn:userTask id="ask" />', flows("start>ask>end")), {"later": None}
+    )
+    keeper = bpmn.Keeper(case.rules)
+    kept = dict(keeper.changes().put)
+    keeper.confirm()
+    case.run()
+    case.complete("ask", data)
+    lost = keeper.changes()
+    put, delete = keeper.changes()
+    keeper.confirm()
+    assert (put, delete) == lost
+    kept = {name: text for name, text in {**kept, **put}.items() if name not in delete}
+    again = bpmn.case_of(case.id, case.process, kept, 0.0, None)
+    assert again.data == {"later": None, **data}
+
+
 def test_loop_keeps_no_more_tasks_in_its_hundredth_round_than_in_its_tenth(engine, bpmn_file):
     counts = []
 
