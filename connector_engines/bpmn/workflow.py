@@ -229,17 +229,20 @@ class _Tracked:
         return dict(dct or {})
 
     def update_waiting_tasks(self) -> None:
-        # Each round of a timer with a cycle leaves a join behind that waits for the activity's end.
-        # They wait for the same, and the one that goes on cancels the others: one look is enough.
-        looked = set()
+        # Each round of a timer with a cycle leaves a join that waits for the end of the activity.
+        # All of them wait for the same event, and the first one that continues cancels the others.
+        # So only one of them is updated.
+        updated = set()
         for task in list(self.waiting.values()):
-            if task._state != TaskState.WAITING or _is_later(task):
+            if task._state != TaskState.WAITING:
                 continue
             if isinstance(task.task_spec, BoundaryEventJoin):
                 join = (task.task_spec.name, task.split_id)
-                if join in looked:
+                if join in updated:
                     continue
-                looked.add(join)
+                updated.add(join)
+            elif _is_later(task):
+                continue
             task.task_spec._update(task)
 
     def _remove_task(self, name: UUID) -> None:

@@ -343,7 +343,8 @@ class Engine:
                     unsaved.add(case)
             if written:
                 numbers = self.store.put([change for _, change in written])
-                for (case, change), case.number in zip(written, numbers, strict=True):
+                for (case, change), number in zip(written, numbers, strict=True):
+                    case.number = number
                     self._confirm(case, change)
         finally:
             for case in locked:
