@@ -327,7 +327,7 @@ class Proxy:
         if command.action.effect == "write":
             key = _key(request, inputs.get(TASK), command.action)
         inputs = {name: inputs[name] for name in inputs if not name.startswith(ENGINES_OWN)}
-        call = self._call(command, inputs, key)
+        call = self._call(command, inputs, key, ends)
         done, _ = await asyncio.wait(
             [asyncio.wrap_future(call)], timeout=max(0.0, ends - time.monotonic())
         )
@@ -343,7 +343,9 @@ class Proxy:
             )
         return web.Response(body=body, content_type="application/json")
 
-    def _call(self, command: _Command, inputs: dict[str, Any], key: str | None) -> Future[bytes]:
+    def _call(
+        self, command: _Command, inputs: dict[str, Any], key: str | None, ends: float
+    ) -> Future[bytes]:
         """Begin a command, or return the one that is under way with this key and these inputs.
 
         The ledger would let the second wait too, but each waiting one would take up a place.
@@ -352,6 +354,8 @@ class Proxy:
         same, under_way = self._keyed.get(name, ({}, None))
         if under_way is not None and same == inputs and not under_way.done():
             return under_way
+        if time.monotonic() >= ends:  # its caller may have left, so nobody would get its outcome
+            raise _busy("busy", f"The request took {self._command_seconds:g} s to be read.")
         # No await from here on, so that no other request can take the place.
         self._check_room()
         call = self._pool.submit(self._run, command, inputs, key)

@@ -1,6 +1,5 @@
 """The connector proxy over real sockets, against the sandbox."""
 
-import collections
 import contextlib
 import json
 import logging
@@ -900,7 +899,8 @@ def test_caller_that_repeats_as_arena_does_sends_one_message_a_task(opened, sand
 
 def test_engines_data_of_many_large_requests_is_passed_over(served, sandbox):
     process = served()
-    data = [{"sid": 34 * "x", "text": 'a "quoted" \\ ñ', "deep": [[], {}]} for _ in range(150_000)]
+    text = 50 * 'a "quoted" \\ ñ'
+    data = [{"sid": 34 * "x", "text": text, "deep": [[], {}]} for _ in range(12_000)]
     body = json.dumps({"spiff__task_data": {"messages": data}, **SMS, "from": None}).encode()
     assert 12 << 20 < len(body) < 16 << 20
 
@@ -911,10 +911,11 @@ def test_engines_data_of_many_large_requests_is_passed_over(served, sandbox):
 
     before = peak(process)
     with ThreadPoolExecutor(6) as pool:
-        answers = collections.Counter(answer.status_code for answer in pool.map(send, range(6)))
+        answers = list(pool.map(send, range(6)))
     # 503 is allowed, because this machine may be too slow for all of them
-    assert set(answers) <= {200, 503}
-    assert answers[200] == len(sandbox.messages) > 0
+    done = [answer.json() for answer in answers if answer.status_code != 503]
+    assert {answer["command_response"]["http_status"] for answer in done} == {201}
+    assert len(done) == len(sandbox.messages)
     # In kB: less than three of these requests
     assert peak(process) - before < 40 * 1024
 
@@ -951,6 +952,33 @@ def test_only_a_few_large_requests_are_read_at_once_and_one_that_waits_in_vain_i
     assert len(sent()) == 1
     assert requests.post(url, data=body, headers=headers, timeout=20).json()["error"] is None
     assert len(sent()) == 2
+
+
+def test_request_whose_body_takes_the_whole_time_of_its_caller_is_503_and_runs_nothing(
+    opened, sandbox
+):
+    proxy = opened(command_seconds=0.2)
+    inputs = {**SMS, "spiff__task_id": "slow"}
+    body = json.dumps(inputs).encode()
+
+    def pieces():
+        yield body[:1]
+        time.sleep(0.3)
+        yield body[1:]
+
+    url = f"{proxy.url}/v1/do/twilio/send_sms"
+    headers = {"Content-Type": "application/json"}
+    refused = requests.post(url, data=pieces(), headers=headers, timeout=20)
+    assert (refused.status_code, code_of(refused)) == (503, "busy")
+    assert "took 0.2 s to be read" in refused.text
+    assert not proxy._calls
+    # A call that is under way with this key is joined, as nothing new begins
+    sandbox.fail("slow", seconds=1)
+    first = post(proxy, "twilio/send_sms", inputs).json()
+    again = requests.post(url, data=pieces(), headers=headers, timeout=20).json()
+    assert first["error"]["error_code"] == again["error"]["error_code"] == "UNDER_WAY"
+    until(lambda: all(call.done() for call in proxy._calls))
+    assert len(sandbox.messages) == 1
 
 
 def test_body_that_takes_too_long_is_408_and_runs_nothing(opened, sent, log):
