@@ -12,6 +12,7 @@ import email.utils
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,9 +119,14 @@ def _category(texts: Mapping[str, Any], name: str) -> str:
 
 
 def _texts(root: Path, code: str) -> dict[str, Any]:
-    text = (root / "marketplace" / "listing" / f"{code}.yaml").read_text("utf-8")
-    texts: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
-    return texts
+    return _yaml((root / "marketplace" / "listing" / f"{code}.yaml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=16)  # a build needs each file several times
+def _yaml(text: str) -> dict[str, Any]:
+    """Return what YAML holds, which nobody may change."""
+    document: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is the safe one
+    return document
 
 
 class _Loader(yaml.SafeLoader):
@@ -159,6 +165,7 @@ def _plain(text: str) -> str:
     return _markdown(text).striptags()
 
 
+@lru_cache
 def environment(is_html: bool = True) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -231,7 +238,7 @@ def _context(
 
 def guide(code: str, **names: str) -> dict[str, Any]:
     """Return what is said of every connector, with the names filled in."""
-    document = yaml.load((_HERE / f"guide.{code}.yaml").read_text("utf-8"), _Loader)  # noqa: S506
+    document = _yaml((_HERE / f"guide.{code}.yaml").read_text("utf-8"))
     names["failing"] = document["failing"]["title"]
 
     def filled(value: Any) -> Any:

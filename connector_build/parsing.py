@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 
+@lru_cache(maxsize=256)
 def parse(content: bytes, name: str) -> ast.Module:
-    """Parse Python. Raise ValueError with its line where it can't be compiled."""
+    """Parse Python, once for all checks that need it; nobody may change what is returned.
+
+    Raise ValueError with its line where it can't be compiled.
+    """
     try:
         return ast.parse(content, name)
     except (SyntaxError, ValueError) as error:

@@ -88,7 +88,8 @@ def _tests(tree: Tree) -> Iterator[Finding]:
 def _cases(tree: Tree) -> Iterator[Finding]:
     """Where the tree has a table of cases, find the actions that no case runs."""
     folder = tree.root / "tests" / "conformance"
-    tables = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yaml"))]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is 10 times as fast, if it is there
+    tables = [yaml.load(path.read_bytes(), loader) for path in sorted(folder.glob("*.yaml"))]  # noqa: S506
     if not tables:
         return
     tried = {case.get("action") for table in tables for case in table if isinstance(case, dict)}

@@ -22,6 +22,7 @@ import yaml
 SID = "SM" + "b" * 32
 MANIFEST = json.loads((Path(__file__).parents[2] / "connector.json").read_text("utf-8"))
 DECLARED = {entry["name"] for entry in [*MANIFEST["parameters"], *MANIFEST["options"]]}
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C is 10 times as fast, if it is there
 SETTINGS = {"authToken": "made-up-token", "timeoutSeconds": 5, "resolveSeconds": 0}
 # What the proxy does by the name of its target: it lets these through, and spoils those.
 TUNNELS = ("open", "reset")
@@ -37,7 +38,7 @@ def cases():
     """Every case of the table, with the file it stands in."""
     listed = []
     for path in sorted(Path(__file__).parent.glob("*.yaml")):
-        for case in yaml.safe_load(path.read_text("utf-8")):
+        for case in yaml.load(path.read_bytes(), LOADER):
             unknown = set(case) - {
                 *("id", "action", "settings", "input", "answers"),
                 *("requests", "output", "sids", "first", "error", "candidates"),

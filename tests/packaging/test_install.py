@@ -33,11 +33,9 @@ def environment(wheel, tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"environment-{extra}")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         command = [sys.executable, "-m", "pip", "--python", folder, "install", "--quiet"]
-        subprocess.run(
-            [*command, "--disable-pip-version-check", f"{wheel}[{extra}]" if extra else wheel],
-            check=True,
-            timeout=600,
-        )
+        # To compile all modules would take most of the time, and few of them are imported.
+        command += ["--no-compile", "--disable-pip-version-check"]
+        subprocess.run([*command, f"{wheel}[{extra}]" if extra else wheel], check=True, timeout=600)
         return folder / BIN
 
     return make
