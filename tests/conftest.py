@@ -57,6 +57,16 @@ def sandbox():
 
 @pytest.fixture
 def connection(twilio, sandbox):
+    with twilio.connect({**sandbox.settings, "resolveSeconds": 0}) as connected:
+        yield connected
+
+
+@pytest.fixture
+def impatient(twilio, sandbox):
+    """A connection that gives up half a second after a request, for servers that do not answer.
+
+    On a busy machine it may give up where a server does answer.
+    """
     settings = {**sandbox.settings, "timeoutSeconds": 0.5, "resolveSeconds": 0}
     with twilio.connect(settings) as connected:
         yield connected

@@ -58,8 +58,6 @@ def test_test_credentials_may_not_read_and_the_hint_says_so(twilio, sandbox):
         ("error", {"status": 500}),
         ("error", {"status": 503}),
         ("reset_before", {}),
-        ("withhold", {}),
-        ("slow", {"seconds": 5}),
     ],
 )
 def test_a_read_is_repeated(connection, sandbox, fault, options):
@@ -67,6 +65,16 @@ def test_a_read_is_repeated(connection, sandbox, fault, options):
     sandbox.fail(fault, times=2, **options)
     assert connection.run("get_sms_information", {"sid": sid})["sid"] == sid
     assert len(sandbox.requests) == 1 + 3
+
+
+@pytest.mark.parametrize(("fault", "options"), [("withhold", {}), ("slow", {"seconds": 5})])
+def test_a_read_that_is_not_answered_in_time_is_repeated(
+    connection, impatient, sandbox, fault, options
+):
+    sid = connection.run("send_sms", {"to": TO, "body": "Hola"})["sid"]
+    sandbox.fail(fault, times=1, **options)
+    assert impatient.run("get_sms_information", {"sid": sid})["sid"] == sid
+    assert len(sandbox.requests) >= 1 + 2
 
 
 @pytest.mark.parametrize(

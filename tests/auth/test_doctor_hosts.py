@@ -109,7 +109,7 @@ def test_each_question_goes_to_the_host_that_answers_it(
     assert {name for name, _ in running.asked} == {f"{host}.{suffix}" for host in HOSTS}
     assert {port for _, port in running.asked} == {"443"}
     assert outcomes(findings)["region"] == region
-    assert {finding.verdict for finding in findings} == {"holds"}
+    assert [finding for finding in findings if finding.verdict != "holds"] == []
     by_host = {
         request["headers"]["Host"].partition(".")[0]: request["path"]
         for request in sandbox.requests
