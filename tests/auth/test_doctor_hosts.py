@@ -1,6 +1,7 @@
 """Which of Twilio's hosts are asked, over TLS and through a proxy: every connection ends here."""
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -54,16 +55,18 @@ class Proxy:
                 socket.create_connection(("127.0.0.1", self.sandbox.port)) as server,
             ):
                 self.open += [secure, server]
-                back = threading.Thread(target=self.copy, args=(server, secure), daemon=True)
-                back.start()
                 self.copy(secure, server)
-                back.join()
 
-    def copy(self, source, target):
-        with contextlib.suppress(OSError, ssl.SSLError):
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+    def copy(self, secure, server):
+        """Copy both ways, in one thread: two must not use a TLS connection at the same time."""
+        targets = {secure: server, server: secure}
+        while True:
+            sources = [secure] if secure.pending() else select.select(list(targets), [], [])[0]
+            for source in sources:
+                data = source.recv(65536)
+                if not data:
+                    return
+                targets[source].sendall(data)
 
     def close(self):
         self.listener.close()

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -248,10 +249,7 @@ class Server:
             with socket.create_connection(("127.0.0.1", self._targets[f"{name}.test"])) as beyond:
                 status = b"503 Not now" if name == "unwilling" else b"200 Connection established"
                 peer.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
-                back = threading.Thread(target=_pipe, args=(beyond, peer), daemon=True)
-                back.start()
-                _pipe(peer, beyond)
-                back.join(20)
+                _join(peer, beyond)
 
     def _serve(self, peer):
         number = next(self._numbers)
@@ -335,13 +333,20 @@ def _read(peer, length):
     return received
 
 
-def _pipe(source, target):
+def _join(peer, beyond):
+    """Copy both ways, in one thread: two must not use a TLS connection at the same time."""
+    targets = {peer: beyond, beyond: peer}
     try:
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
+        while targets:
+            has_more = peer in targets and isinstance(peer, ssl.SSLSocket) and peer.pending()
+            for source in [peer] if has_more else select.select(list(targets), [], [])[0]:
+                piece = source.recv(65536)
+                if piece:
+                    targets[source].sendall(piece)
+                else:
+                    targets.pop(source).shutdown(socket.SHUT_WR)
     except OSError:  # one side was reset: the other learns it
-        for side in (source, target):
+        for side in (peer, beyond):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
