@@ -5,7 +5,9 @@ import contextlib
 import http.server
 import json
 import os
+import random
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -46,6 +48,27 @@ def twilio(request):
 @pytest.fixture(scope="session")
 def twilio_folder():
     return load(ROOT)
+
+
+def free_port():
+    """A free port that the system never uses for outgoing connections and never gives to a server.
+
+    So a server that is started later, or again, can use it.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@pytest.fixture
+def unused_url():
+    """An address where every connection is refused: a server that was stopped frees its port."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -678,9 +678,8 @@ def test_a_service_that_fails_is_an_error(examine):
         examine(World({}, faults=[fault]))
 
 
-def test_an_address_where_nobody_is_is_an_error(twilio_folder, sandbox):
-    settings = {**sandbox.settings, "maxAttempts": 1}
-    sandbox.stop()
+def test_an_address_where_nobody_is_is_an_error(twilio_folder, sandbox, unused_url):
+    settings = {**sandbox.settings, "apiBaseUrl": unused_url, "maxAttempts": 1}
     with twilio_folder.connect(settings) as connection, pytest.raises(errors.NeverConnected):
         connection.check()
 

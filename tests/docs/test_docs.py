@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connector_build import new
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', re.S | re.M)
@@ -70,13 +69,6 @@ def checkout(tmp_path):
     return copy
 
 
-@pytest.fixture
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_generated_pages_say_what_the_code_says():
     done = subprocess.run(
         [sys.executable, DOCS / "generate.py", "--check"],
@@ -95,13 +87,14 @@ def test_the_site_is_built_and_no_link_leads_nowhere(tmp_path):
     assert (tmp_path / "install.html").is_file()
 
 
-def test_install_word_for_word_in_an_empty_home(checkout, tmp_path, free_port):
+def test_install_word_for_word_in_an_empty_home(checkout, tmp_path):
+    number = free_port()
     example = checkout / "examples" / "connector.yaml"
-    example.write_text(example.read_text("utf-8").replace("8010", str(free_port)), "utf-8")
+    example.write_text(example.read_text("utf-8").replace("8010", str(number)), "utf-8")
     script = []
     for language, title, text in blocks("install.md"):
         if title == "in another terminal":
-            port = f"exec python -m twilio_sandbox --port {free_port}"
+            port = f"exec python -m twilio_sandbox --port {number}"
             server = text.replace("python -m twilio_sandbox", port)
             script.append(f"({server}) > sandbox.txt &")
             script.append("trap 'kill $!' EXIT; until grep -q listening sandbox.txt; do :; done")

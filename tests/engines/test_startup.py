@@ -39,9 +39,8 @@ def test_what_fails_is_a_warning_with_what_to_do_and_without_the_number(logged):
         assert {request["method"] for request in sandbox.requests} == {"GET"}
 
 
-def test_a_service_that_can_not_be_reached_is_a_warning(logged, sandbox):
-    settings = {**sandbox.settings, "maxAttempts": 1}
-    sandbox.stop()
+def test_a_service_that_can_not_be_reached_is_a_warning(logged, sandbox, unused_url):
+    settings = {**sandbox.settings, "apiBaseUrl": unused_url, "maxAttempts": 1}
     ((level, text),) = logged(settings)
     assert level == "WARNING"
     assert text.startswith("twilio set-up: it can't be checked: Twilio could not be reached")

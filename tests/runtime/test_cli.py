@@ -278,9 +278,11 @@ def test_check_speaks_spanish(connector, sandbox):
     assert done.stdout.endswith("\n\nFallan: 1 de 11. No se puede saber: 0.\n")
 
 
-def test_check_that_reaches_nobody_may_be_repeated(connector, sandbox):
-    sandbox.stop()
-    done = connector("check")
+def test_check_that_reaches_nobody_may_be_repeated(connector, sandbox, unused_url, tmp_path):
+    text = (tmp_path / "connector.yaml").read_text("utf-8")
+    config = tmp_path / "nobody.yaml"
+    config.write_text(text.replace(sandbox.url, unused_url), "utf-8")
+    done = connector("check", config=config)
     assert (done.returncode, done.stdout) == (4, "")
     assert "could not be reached" in done.stderr
 

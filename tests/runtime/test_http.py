@@ -16,16 +16,9 @@ GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550
         "resolveSeconds": 0}  # fmt: skip
 
 
-@pytest.fixture
-def free_port():
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]  # bound, not listening: nothing else answers there
-
-
-def test_a_connection_that_was_never_made_is_repeated_and_not_sent(twilio, free_port, caplog):
+def test_a_connection_that_was_never_made_is_repeated_and_not_sent(twilio, unused_url, caplog):
     caplog.set_level(logging.INFO, "connector_runtime")
-    settings = {**GOOD, "apiBaseUrl": f"http://127.0.0.1:{free_port}", "maxAttempts": 3}
+    settings = {**GOOD, "apiBaseUrl": unused_url, "maxAttempts": 3}
     with pytest.raises(errors.NeverConnected) as caught:
         twilio.run("send_sms", INPUTS, settings)
     assert (caught.value.outcome, caught.value.retryable) == ("not_sent", True)

@@ -1,6 +1,7 @@
 import pytest
 import requests
 
+from tests.conftest import free_port
 from twilio_sandbox import Sandbox
 
 ENVELOPE = {
@@ -217,7 +218,7 @@ def test_keep_alive_requests_do_not_wait_for_delayed_acknowledgements(api, sandb
 
 
 def test_sandbox_lets_its_port_go_when_it_stops():
-    with Sandbox() as sandbox:
+    with Sandbox(port=free_port()) as sandbox:
         url = sandbox.url
         assert requests.get(url, timeout=10).status_code == 404
     with pytest.raises(requests.ConnectionError):

