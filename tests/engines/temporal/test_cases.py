@@ -205,7 +205,7 @@ def test_used_id_is_refused(on_cluster, name):
 
 
 WORKER = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from connector_engines.temporal import Cases, Worker, connect
 from connector_runtime import load
 
@@ -218,6 +218,8 @@ async def main(address, queue, path, settings):
         print((await case.result())["text"])
 
 asyncio.run(main(*sys.argv[1:]))
+sys.stdout.flush()
+os._exit(0)  # threads of the SDK may still run, and keep Python from ending
 """
 
 
