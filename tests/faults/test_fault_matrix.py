@@ -209,6 +209,7 @@ def faults_of(cell, seen):
         yield f"raised {error!r}"
     attempts = ATTEMPTS if error is not None and getattr(error, "retryable", False) else 1
     longest = attempts * 2 * cell.patience + (attempts - 1) * PAUSES + SLACK
+    longest = min(longest, 20)  # where nothing is waited for in vain, no time-out may pass
     if seen.seconds > longest:
         yield f"took {seen.seconds:.1f} s where {longest:.1f} s is the most"
     if error is None and cell.left not in ("answered", "maybe"):
