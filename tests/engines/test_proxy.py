@@ -957,23 +957,23 @@ def test_only_a_few_large_requests_are_read_at_once_and_one_that_waits_in_vain_i
 def test_request_whose_body_takes_the_whole_time_of_its_caller_is_503_and_runs_nothing(
     opened, sandbox
 ):
-    proxy = opened(command_seconds=0.2)
+    proxy = opened(command_seconds=1, overrides={"timeoutSeconds": 20})
     inputs = {**SMS, "spiff__task_id": "slow"}
     body = json.dumps(inputs).encode()
 
     def pieces():
         yield body[:1]
-        time.sleep(0.3)
+        time.sleep(1.2)
         yield body[1:]
 
     url = f"{proxy.url}/v1/do/twilio/send_sms"
     headers = {"Content-Type": "application/json"}
     refused = requests.post(url, data=pieces(), headers=headers, timeout=20)
     assert (refused.status_code, code_of(refused)) == (503, "busy")
-    assert "took 0.2 s to be read" in refused.text
+    assert "took 1 s to be read" in refused.text
     assert not proxy._calls
     # A call that is under way with this key is joined, as nothing new begins
-    sandbox.fail("slow", seconds=1)
+    sandbox.fail("slow", seconds=6)
     first = post(proxy, "twilio/send_sms", inputs).json()
     again = requests.post(url, data=pieces(), headers=headers, timeout=20).json()
     assert first["error"]["error_code"] == again["error"]["error_code"] == "UNDER_WAY"
