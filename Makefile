@@ -12,6 +12,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Where it is set, each of the hundreds of processes of the tests compiles its modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo demo-temporal test coverage build docs install-hooks bench soak diagrams gallery clean
 

@@ -50,6 +50,14 @@ def twilio_folder():
     return load(ROOT)
 
 
+def copy_tree(source, target, *left_out):
+    """Copy a folder of this tree, with the compiled modules, which save a process much time.
+
+    Another process may be writing one of them: what it does not rename yet is left out.
+    """
+    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*", *left_out))
+
+
 def free_port():
     """A free port that the system never uses for outgoing connections and never gives to a server.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connector_build import new
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, copy_tree, free_port
 
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', re.S | re.M)
@@ -63,8 +63,7 @@ def shell(script, folder, home, programs=None):
 
 @pytest.fixture
 def checkout(tmp_path):
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "dist", "build", "node_modules")
-    copy = shutil.copytree(ROOT, tmp_path / "checkout", ignore=left_out)
+    copy = copy_tree(ROOT, tmp_path / "checkout", ".*", "dist", "build", "node_modules")
     shutil.copyfile(ROOT / ".gitignore", copy / ".gitignore")
     return copy
 

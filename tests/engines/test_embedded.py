@@ -11,6 +11,7 @@ from SpiffWorkflow.bpmn.specs.control import BoundaryEventJoin
 from connector_engines.embedded import CaseStopped, Engine
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration, InvalidInput
+from tests.conftest import copy_tree
 from tests.engines.drawing import boundary, clock, error, flows, loop, pause, script, service
 
 CUSTOMER = {"customer": {"name": "Clinic 24", "phone": "+14155550123"}, "poll_seconds": 0.01}
@@ -663,7 +664,7 @@ def test_fault_that_no_connector_foresees_stops_its_case_alone(
     root, sandbox, bpmn, tmp_path, caplog
 ):
     for name in ("actions", "auth", "schemas"):
-        shutil.copytree(root / name, tmp_path / "broken" / name)
+        copy_tree(root / name, tmp_path / "broken" / name)
     for name in ("connector.json", "icon.png"):
         shutil.copy(root / name, tmp_path / "broken" / name)
     broken = tmp_path / "broken" / "actions" / "get_all_sms.py"

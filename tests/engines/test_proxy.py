@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +19,7 @@ import requests
 from connector_engines.proxy import Proxy
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration
-from tests.conftest import MANIFEST
+from tests.conftest import MANIFEST, copy_tree
 
 TO, BODY = "+14155550123", "Your appointment is tomorrow."
 SMS = {"to": TO, "body": BODY}
@@ -122,7 +121,7 @@ FIELDS = {
 def made_up_folder(root, tmp_path):
     """A connector that calls no service: it returns its input, or raises an unexpected error."""
     folder = tmp_path / "made_up"
-    shutil.copytree(root / "auth", folder / "auth")
+    copy_tree(root / "auth", folder / "auth")
     (folder / "schemas").mkdir()
     (folder / "actions").mkdir()
     (folder / "actions" / "__init__.py").touch()
@@ -1203,14 +1202,16 @@ def test_proxy_can_be_started_again(opened):
         assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
 
 
-def test_wrong_settings_and_a_taken_port_are_said_at_the_start(twilio_folder, settings, opened):
-    wrong = Proxy({"twilio": twilio_folder}, {"twilio": {}}, ledger="unused.sqlite")
+def test_wrong_settings_and_a_taken_port_are_said_at_the_start(
+    twilio_folder, settings, opened, tmp_path
+):
+    ledger = str(tmp_path / "unused.sqlite")
+    wrong = Proxy({"twilio": twilio_folder}, {"twilio": {}}, ledger=ledger)
     with pytest.raises(InvalidConfiguration, match="'accountId' is required"):
         wrong.start()
     assert wrong.stop() is True
-    taken = Proxy(
-        {"twilio": twilio_folder}, {"twilio": settings}, ledger="unused.sqlite", port=opened().port
-    )
+    port = opened().port
+    taken = Proxy({"twilio": twilio_folder}, {"twilio": settings}, ledger=ledger, port=port)
     with pytest.raises(OSError, match="in use"):
         taken.start()
     before = threading.active_count()

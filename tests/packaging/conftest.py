@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_tree
 
 FOLDERS = ("actions", "auth", "connector_build", "connector_runtime", "examples")
 FOLDERS += ("marketplace", "schemas", "tests/actions")
@@ -17,10 +17,9 @@ FILES += ("pyproject.toml", "build.py")
 def tree(tmp_path):
     """All that is packaged or checked, in a folder of its own."""
     copy = tmp_path / "tree"
-    compiled = shutil.ignore_patterns("__pycache__")
     for name in FOLDERS:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, False, compiled, shutil.copyfile)
+            copy_tree(ROOT / name, copy / name)
     for name in FILES:
         shutil.copyfile(ROOT / name, copy / name)
     return copy

@@ -7,13 +7,14 @@ import pytest
 
 from connector_runtime import errors, load
 from connector_runtime.version import satisfies
+from tests.conftest import copy_tree
 
 
 @pytest.fixture
 def copy(root, tmp_path):
     """A copy of the connector's own folders, to spoil."""
     for name in ("actions", "auth", "schemas"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_tree(root / name, tmp_path / name)
     shutil.copy(root / "connector.json", tmp_path)
     return tmp_path
 

@@ -15,7 +15,7 @@ from connector_engines.temporal import Cases, InvalidProcess, connect
 from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidInput
-from tests.conftest import free_port
+from tests.conftest import copy_tree, free_port
 from tests.engines.conformance.table import FOLDER
 from tests.engines.drawing import document, flows, loop, script, service
 from tests.engines.temporal import cluster
@@ -177,7 +177,7 @@ def other_version(folder, version):
     """A copy of the connector with another version."""
     copy = folder / version
     for part in ("actions", "auth", "schemas"):
-        shutil.copytree(cluster.ROOT / part, copy / part)
+        copy_tree(cluster.ROOT / part, copy / part)
     manifest = json.loads((cluster.ROOT / "connector.json").read_text("utf-8"))
     (copy / "connector.json").write_text(json.dumps({**manifest, "version": version}), "utf-8")
     shutil.copy(cluster.ROOT / "icon.png", copy)
