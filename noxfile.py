@@ -48,12 +48,9 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def look(session: nox.Session) -> None:
-    """Run ruff, mypy and deptry, and make the documentation."""
+    """Run what looks at each commit on all files, and make the documentation."""
     session.install("--quiet", "--editable", ".[dev]")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
-    session.run("deptry", ".")
+    session.run("pre-commit", "run", "--all-files", "--show-diff-on-failure")
     session.run("python", "docs/generate.py", "--check")
     session.run("mkdocs", "build", "--strict")
 

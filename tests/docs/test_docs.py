@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from connector_build import new
 from tests.conftest import ROOT, copy_tree, free_port
@@ -74,6 +75,21 @@ def test_generated_pages_say_what_the_code_says():
         cwd=ROOT, capture_output=True, check=False, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_workflows_and_issue_forms_can_be_read():
+    """A site that hosts the project leaves out, without a word, a file that it can't read."""
+    read = {
+        path.stem: yaml.safe_load(path.read_text("utf-8"))
+        for path in [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
+    }
+    assert read["test"]["jobs"]
+    assert read[".pre-commit-config"]["repos"]
+    for name in ("defect", "wish"):
+        assert read[name]["name"]
+        assert read[name]["description"]
+        labels = [part["attributes"]["label"] for part in read[name]["body"] if "id" in part]
+        assert len(set(labels)) == len(labels) > 1
 
 
 def test_the_site_is_built_and_no_link_leads_nowhere(tmp_path):
