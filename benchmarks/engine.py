@@ -134,7 +134,7 @@ def loops(report: Report, quick: bool) -> None:
             for _ in range(1 if quick else 3):
                 for count in (few, many):
                     for stored in (False, True):
-                        repeat = max(1, 200 // count)
+                        repeat = 1 if quick else max(1, 200 // count)
                         with place.engine(stored) as engine:
                             started = time.perf_counter()
                             before = written(engine)
@@ -167,7 +167,7 @@ def at_once(report: Report, quick: bool) -> None:
         for _ in range(1 if quick else 3):
             for count in (few, many):
                 for stored in (False, True):
-                    repeat = max(1, 400 // count)
+                    repeat = 1 if quick else max(1, 400 // count)
                     with place.engine(stored) as engine:
                         cost = []
                         for _ in range(repeat):

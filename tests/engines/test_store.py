@@ -1227,20 +1227,39 @@ NO_STORES = {
 }
 
 
-@pytest.mark.parametrize("make", NO_STORES.values(), ids=NO_STORES)
-@pytest.mark.parametrize("command", ["run", "cases", "resume"])
-def test_what_is_no_store_is_refused_in_one_line_and_stays_as_it_is(
-    configured, bpmn, tmp_path, command, make
-):
+@pytest.fixture
+def strange(tmp_path):
+    """A folder with what is no store, and what is in it."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "text").write_bytes(b"\xff no database \n" * 1000)
     (folder / "circle").symlink_to("circle")
-    path = make(folder)
 
     def contents():
         return {file: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
+    return folder, contents
+
+
+@pytest.mark.parametrize("make", NO_STORES.values(), ids=NO_STORES)
+def test_what_is_no_store_is_refused_and_stays_as_it_is(twilio_folder, settings, strange, make):
+    folder, contents = strange
+    path = make(folder)
+    before = contents()
+    with pytest.raises(InvalidConfiguration) as engine:
+        Engine({"twilio": twilio_folder}, settings, store=path)
+    with pytest.raises(InvalidConfiguration) as listed:
+        next(iter(listing(path)), None)
+    for caught in (engine, listed):
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("command", ["run", "cases", "resume"])
+def test_command_refuses_what_is_no_store_in_one_line(configured, bpmn, strange, command):
+    folder, contents = strange
+    path = foreign(folder / "others", "WAL")
     before = contents()
     lines = {
         "run": ["run", bpmn(*SIMPLE), "--store", path, *configured],

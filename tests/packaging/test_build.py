@@ -1,6 +1,8 @@
-"""build.py as a stranger runs it: in copies of the tree, in processes of its own."""
+"""What build.py does in copies of the tree; where a process matters, in one of its own."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,6 +18,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from connector_build import checks, package
+from connector_build.cli import cli
 from connector_runtime import errors, load
 from connector_runtime.errors import InvalidPackage
 from tests.conftest import MANIFEST, ROOT, copy_tree
@@ -34,8 +37,36 @@ MADE = [*(f"listing/{name}" for name in [*GALLERY, *LISTING]), *PACKAGES]
 MADE += [f"xchange/{name}" for name in XCHANGE]
 
 
-def run(tree, *arguments, **environment):
-    """Run build.py of a tree; return what it ended with."""
+def run(tree, *arguments):
+    """Do what build.py of a tree does with these arguments; return what it ended with.
+
+    A process of its own would take several times as long.
+    """
+    stdout, stderr, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(tree)
+    try:
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            pytest.raises(SystemExit) as end,
+        ):
+            cli.main(list(map(str, arguments)), prog_name="build.py", obj=tree)
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(
+        arguments, end.value.code, stdout.getvalue(), stderr.getvalue()
+    )
+
+
+def built(tree, *arguments):
+    """Build, and return what is in dist/ by name."""
+    done = run(tree, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return contents(tree / "dist")
+
+
+def run_process(tree, *arguments, **environment):
+    """Run build.py of a tree as a stranger does; return what it ended with."""
     # A copy's lines are not the tree's: counting them would only double the time of each build.
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
@@ -53,9 +84,8 @@ def run(tree, *arguments, **environment):
     )
 
 
-def built(tree, *arguments, **environment):
-    """Build, and return what is in dist/ by name."""
-    done = run(tree, *arguments, **environment)
+def built_in_a_process(tree, **environment):
+    done = run_process(tree, **environment)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return contents(tree / "dist")
 
@@ -70,7 +100,7 @@ def made(tmp_path_factory):
     """The result of one build, for the tests that only look: its folder and what it printed."""
     left_out = (".*", "dist", "build", "node_modules")
     tree = copy_tree(ROOT, tmp_path_factory.mktemp("made") / "tree", *left_out)
-    done = run(tree)
+    done = run_process(tree)
     assert (done.returncode, done.stderr) == (0, "")
     return tree / "dist", done.stdout
 
@@ -173,12 +203,12 @@ def test_two_builds_are_the_same_bytes(tree, tmp_path):
     for path in other.rglob("*"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
         path.chmod(0o700)
-    first = built(tree, TZ="America/Bogota", LC_ALL="C")
+    first = built_in_a_process(tree, TZ="America/Bogota", LC_ALL="C")
     (other / "actions" / "__pycache__").mkdir(exist_ok=True)
     (other / "actions" / "__pycache__" / "send_sms.cpython-311.pyc").write_bytes(b"old")
     before = os.umask(0o077)
     try:
-        second = built(other, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", PYTHONHASHSEED="7")
+        second = built_in_a_process(other, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", PYTHONHASHSEED="7")
     finally:
         os.umask(before)
     assert first == second
@@ -191,8 +221,9 @@ def test_line_ends_of_the_checkout_do_not_matter(tree):
     assert built(tree)[NAME] == first[NAME]
 
 
-def test_source_date_epoch_is_the_time_of_every_file(tree):
-    built(tree, SOURCE_DATE_EPOCH="1700000000")
+def test_source_date_epoch_is_the_time_of_every_file(tree, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    built(tree)
     with zipfile.ZipFile(tree / "dist" / NAME) as archive:
         assert {member.date_time for member in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
         assert {member.external_attr >> 16 for member in archive.infolist()} == {0o100644}
@@ -233,11 +264,19 @@ def test_source_date_epoch_is_the_time_of_every_file(tree):
         *("far-time", "early-time", "output-file", "no-key", "key-folder"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_builds_nothing(tree, arguments, environment):
-    done = run(tree, *arguments, **environment)
+def test_wrong_usage_ends_with_2_and_builds_nothing(tree, arguments, environment, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = run(tree, *arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not (tree / "dist").exists()
+
+
+def test_exit_statuses_of_the_process(tree):
+    assert run_process(tree, "publish").returncode == 2
+    plant_fault(tree)
+    assert run_process(tree, "check").returncode == 1
 
 
 def test_missing_package_is_named(tree):
