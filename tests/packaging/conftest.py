@@ -1,10 +1,18 @@
 """A copy of the source tree to plant faults in, and the tools to plant them with."""
 
+import contextlib
+import io
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from connector_build.cli import cli
 from tests.conftest import ROOT, copy_tree
 
 FOLDERS = ("actions", "auth", "connector_build", "connector_runtime", "examples")
@@ -23,6 +31,28 @@ def tree(tmp_path):
     for name in FILES:
         shutil.copyfile(ROOT / name, copy / name)
     return copy
+
+
+def run(tree, *arguments, given=""):
+    """Do what build.py of a tree does with these arguments; return what it ended with.
+
+    A process of its own would take several times as long.
+    """
+    stdout, stderr, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(tree)
+    try:
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            mock.patch.object(sys, "stdin", io.StringIO(given)),
+            pytest.raises(SystemExit) as end,
+        ):
+            cli.main(list(map(str, arguments)), prog_name="build.py", obj=tree)
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(
+        arguments, end.value.code, stdout.getvalue(), stderr.getvalue()
+    )
 
 
 def edit_json(path, change):

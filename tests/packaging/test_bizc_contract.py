@@ -1,15 +1,14 @@
 """What a change means for the processes that were drawn for a released .bizc."""
 
+import functools
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from connector_build import bizc, bizc_contract, contract, package
 from tests.conftest import ROOT
-from tests.packaging.conftest import edit_json, edit_text, put
+from tests.packaging.conftest import edit_json, edit_text, put, run
 
 SEND_IN, SEND_OUT = "schemas/send_sms.input.json", "schemas/send_sms.output.json"
 
@@ -105,46 +104,37 @@ def build(tree, tmp_path):
     path.parent.mkdir()
     package.write(path, bizc.contents(tree))
 
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, tree / "build.py", *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            cwd=tree,
-        )
-
-    return run, path
+    return functools.partial(run, tree), path
 
 
 def test_handler_that_was_changed_needs_another_version(tree, build):
-    run, path = build
-    assert run("check", "--against", path).returncode == 0
+    ask, path = build
+    assert ask("check", "--against", path).returncode == 0
     edit_text(
         tree / "marketplace" / "bizagi" / "actions" / "send-sms.js",
         "async function",
         "async  function",
     )
-    done = run("check", "--against", path)
+    done = ask("check", "--against", path)
     assert done.returncode == 1
     assert "patch changes since 1.0.0: make it 1.0.1" in done.stdout
-    assert "patch  .bizc actions/send-sms.js: changed" in run("diff", path).stdout
+    assert "patch  .bizc actions/send-sms.js: changed" in ask("diff", path).stdout
 
 
 def test_package_beside_the_one_that_is_named_is_compared_too(tree, build, tmp_path):
-    run, path = build
+    ask, path = build
     zipped = path.with_suffix(".zip")
     package.write(zipped, package.contents(tree))
     edit_text(
         tree / "marketplace" / "bizagi" / "auth" / "auth.js", "'use strict';", "'use strict'; "
     )
-    assert "patch  .bizc auth/auth.js: changed" in run("diff", zipped).stdout
+    assert "patch  .bizc auth/auth.js: changed" in ask("diff", zipped).stdout
 
 
 def test_file_that_is_no_bizc_is_refused(tree, build):
-    run, path = build
+    ask, path = build
     path.write_bytes(b"not a ZIP")
-    done = run("diff", path)
+    done = ask("diff", path)
     assert (done.returncode, "it can't be read as a .bizc" in done.stderr) == (1, True)
 
 

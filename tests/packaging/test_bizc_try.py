@@ -1,13 +1,11 @@
 """`python build.py bizc --try`: an action of the package, run as Bizagi would."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.packaging.conftest import edit_text
+from tests.packaging.conftest import edit_text, run
 
 
 @pytest.fixture
@@ -16,17 +14,10 @@ def attempt(sandbox, tmp_path, node):
     settings = {**sandbox.settings, "from": "+15005550006"}
     config.write_text(json.dumps({"environments": {"development": settings}}), "utf-8")
 
-    def run(*arguments, given=None, tree=ROOT):
-        return subprocess.run(
-            [sys.executable, tree / "build.py", "bizc", *arguments, "--config", config],
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            cwd=tree,
-        )
+    def attempt(*arguments, given="", tree=ROOT):
+        return run(tree, "bizc", *arguments, "--config", config, given=given)
 
-    return run
+    return attempt
 
 
 def test_action_is_run_and_its_envelope_shown(attempt, sandbox):

@@ -1,8 +1,6 @@
 """What build.py does in copies of the tree; where a process matters, in one of its own."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -18,11 +16,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from connector_build import checks, package
-from connector_build.cli import cli
 from connector_runtime import errors, load
 from connector_runtime.errors import InvalidPackage
 from tests.conftest import MANIFEST, ROOT, copy_tree
-from tests.packaging.conftest import edit_json, edit_text, put
+from tests.packaging.conftest import edit_json, edit_text, put, run
 
 NAME = f"twilio-{MANIFEST['version']}.zip"
 BIZC = f"twilio-{MANIFEST['version']}.bizc"
@@ -35,27 +32,6 @@ XCHANGE = [f"{code}/{name}" for code in ("en", "es") for name in EACH]
 XCHANGE += [*GALLERY, "icon.svg", "index.html", BIZC, "updated.txt", "version.txt"]
 MADE = [*(f"listing/{name}" for name in [*GALLERY, *LISTING]), *PACKAGES]
 MADE += [f"xchange/{name}" for name in XCHANGE]
-
-
-def run(tree, *arguments):
-    """Do what build.py of a tree does with these arguments; return what it ended with.
-
-    A process of its own would take several times as long.
-    """
-    stdout, stderr, before = io.StringIO(), io.StringIO(), Path.cwd()
-    os.chdir(tree)
-    try:
-        with (
-            contextlib.redirect_stdout(stdout),
-            contextlib.redirect_stderr(stderr),
-            pytest.raises(SystemExit) as end,
-        ):
-            cli.main(list(map(str, arguments)), prog_name="build.py", obj=tree)
-    finally:
-        os.chdir(before)
-    return subprocess.CompletedProcess(
-        arguments, end.value.code, stdout.getvalue(), stderr.getvalue()
-    )
 
 
 def built(tree, *arguments):
