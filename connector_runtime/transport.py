@@ -337,7 +337,8 @@ def _connected(exchange: _Exchange, connection: Any) -> socket.socket:
 
 def _addresses(host: str, port: int, exchange: _Exchange) -> list[str]:
     # In a thread, because getaddrinfo has no timeout.
-    answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+    # No SimpleQueue: until Python 3.12 its `get` may wait for ever if its time is over at once.
+    answers: queue.Queue[list[Any] | Exception] = queue.Queue()
 
     def ask() -> None:
         try:

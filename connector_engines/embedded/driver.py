@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
-import queue
+import threading
 import time
 import traceback
 from collections import deque
@@ -75,7 +75,12 @@ class Driver:
         self.due: list[tuple[float, int, Case, str | None]] = []
         self.timers: dict[Case, float] = {}
         self.numbers = count()
-        self.signals: queue.SimpleQueue[_Ended | Case | None] = queue.SimpleQueue()
+        # What other threads tell this one, and a lock that they release so that it looks. It is no
+        # SimpleQueue: until Python 3.12 its `get` may wait for ever if its time is over at once.
+        # It is no Event, which takes several locks and more time for each call.
+        self.signals: deque[_Ended | Case | None] = deque()
+        self.silence = threading.Lock()
+        self.silence.acquire()
 
     def run(self) -> None:
         with self.engine.lock:
@@ -97,6 +102,12 @@ class Driver:
                 self.engine.drivers.discard(self)
                 for case in self.cases:
                     case.driver = None
+
+    def signal(self, signal: _Ended | Case | None) -> None:
+        """Tell this driver, from any thread, that a call ended or a case changed, or to look."""
+        self.signals.append(signal)
+        with contextlib.suppress(RuntimeError):  # another thread has just released it
+            self.silence.release()
 
     @contextlib.contextmanager
     def _changing(self, case: Case) -> Iterator[None]:
@@ -146,7 +157,7 @@ class Driver:
             or self.due
             or self.fresh
             or self.next_stored is not None
-            or not self.signals.empty()
+            or self.signals
         )
 
     def _advance(self, case: Case) -> None:
@@ -227,7 +238,7 @@ class Driver:
             begun.case.rules.withdraw(task)
         self._give()
         # A call of this driver may wait for the place too
-        self.signals.put(None)
+        self.signal(None)
         return True
 
     def _give(self) -> None:
@@ -236,7 +247,7 @@ class Driver:
         with self.engine.lock:
             others = [driver for driver in self.engine.drivers if driver is not self]
         for driver in others:
-            driver.signals.put(None)
+            driver.signal(None)
 
     def _call(self, begun: _Begun) -> None:
         if self.begun.pop(begun.request.task, None) is None:
@@ -244,7 +255,7 @@ class Driver:
             return
         result = self._result(begun)
         self._give()
-        self.signals.put(_Ended(begun, result))
+        self.signal(_Ended(begun, result))
 
     def _result(self, begun: _Begun) -> dict[str, Any] | ConnectorError:
         case, request, connection, action = begun
@@ -276,13 +287,11 @@ class Driver:
             moments.append(self.next_stored)
         if self.fresh:
             moments.append(now)
-        timeout = None
+        timeout = -1.0  # without an end
         if moments:
             timeout = min(max(min(moments) - now, 0), _LONGEST_WAIT_SECONDS)
-        with contextlib.suppress(queue.Empty):
-            self._take(self.signals.get(timeout=timeout))
-            while True:
-                self._take(self.signals.get_nowait())
+        self.silence.acquire(timeout=timeout)
+        self._take_signals()
         now = self.engine.clock.now()
         while self.due and self.due[0][0] <= now:
             _, _, case, task = heapq.heappop(self.due)
@@ -290,6 +299,12 @@ class Driver:
                 self.wanted.append((case, task))
             elif self.timers.pop(case, None) is not None:
                 self.fresh[case] = None
+
+    def _take_signals(self) -> None:
+        while self.signals:
+            # It stays in `signals` until it is taken: Ctrl-C may interrupt at any moment
+            self._take(self.signals[0])
+            self.signals.popleft()
 
     def _take(self, signal: _Ended | Case | None) -> None:
         if isinstance(signal, Case):
@@ -302,22 +317,24 @@ class Driver:
         if signal is None:
             return
         (case, request, *_), result = signal
-        with self._changing(case):
-            del self.underway[request.task]
-            case.rules.end(request.task, result, self.engine.clock.now())
-        self.fresh[case] = None
+        if case in self.broken:
+            # The store still has its state before the change, with this call as a running one
+            self.underway.pop(request.task, None)
+        elif request.task in self.underway:
+            with self._changing(case):
+                del self.underway[request.task]
+                case.rules.end(request.task, result, self.engine.clock.now())
+            self.fresh[case] = None
 
     def _land(self) -> None:
         """Wait for the running calls and commit their results; mark the others as not begun."""
         for task in list(self.begun):
             if self._withdraw(task):
                 self.underway.pop(task, None)
+        self._take_signals()
         while self.underway:
-            signal = self.signals.get()
-            if isinstance(signal, _Ended) and signal.begun.case in self.broken:
-                del self.underway[signal.begun.request.task]
-            else:
-                self._take(signal)
+            self.silence.acquire()
+            self._take_signals()
         for case in self.broken:
             # The store still has its state before the change, with the running calls.
             self.engine.forget(case)

@@ -306,7 +306,7 @@ class Engine:
         with self.lock:
             drivers = [case.driver] if case.driver is not None else list(self.drivers)
         for driver in drivers:
-            driver.signals.put(case)
+            driver.signal(case)
 
     def _keep(self, rules: bpmn.Case) -> Case:
         keeper = bpmn.Keeper(rules) if self.store is not None else None
