@@ -18,7 +18,7 @@ FAULTS = {
         "pyproject.toml", "", replace("pyproject.toml", REQUESTS, "requests two"),
     ),
     "requirement: no requirement of an extra": (
-        "pyproject.toml", "", replace("pyproject.toml", "aiohttp>=3.10,<4", "aio http"),
+        "pyproject.toml", "", replace("pyproject.toml", "aiohttp>=3.14.1,<4", "aio http"),
     ),
     **{
         f"requirement-range: {given or 'nothing'}": (
