@@ -337,7 +337,7 @@ def _connected(exchange: _Exchange, connection: Any) -> socket.socket:
 
 def _addresses(host: str, port: int, exchange: _Exchange) -> list[str]:
     # In a thread, because getaddrinfo has no timeout.
-    # No SimpleQueue: until Python 3.12 its `get` may wait for ever if its time is over at once.
+    # Not a SimpleQueue: in Python 3.10 to 3.12, a `get` with a very short time limit may never end.
     answers: queue.Queue[list[Any] | Exception] = queue.Queue()
 
     def ask() -> None:

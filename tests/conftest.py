@@ -53,7 +53,7 @@ def twilio_folder():
 def copy_tree(source, target, *left_out):
     """Copy a folder of this tree, with the compiled modules, which save a process much time.
 
-    Another process may be writing one of them: what it does not rename yet is left out.
+    A compiled module that another process is writing at this moment is left out.
     """
     return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*", *left_out))
 

@@ -75,9 +75,9 @@ class Driver:
         self.due: list[tuple[float, int, Case, str | None]] = []
         self.timers: dict[Case, float] = {}
         self.numbers = count()
-        # What other threads tell this one, and a lock that they release so that it looks. It is no
-        # SimpleQueue: until Python 3.12 its `get` may wait for ever if its time is over at once.
-        # It is no Event, which takes several locks and more time for each call.
+        # What other threads tell this one. They release the lock after each signal, to wake it.
+        # Not a SimpleQueue: in Python 3.10 to 3.12, a `get` with a very short time limit may never
+        # end. Not an Event: it takes several locks, and so more time for each call.
         self.signals: deque[_Ended | Case | None] = deque()
         self.silence = threading.Lock()
         self.silence.acquire()
@@ -302,7 +302,7 @@ class Driver:
 
     def _take_signals(self) -> None:
         while self.signals:
-            # It stays in `signals` until it is taken: Ctrl-C may interrupt at any moment
+            # A signal is removed only after it was handled: Ctrl-C may come at any moment
             self._take(self.signals[0])
             self.signals.popleft()
 
