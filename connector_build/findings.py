@@ -98,7 +98,9 @@ def of_schema(
     rule: str, file: str, schema: Schema, document: Any, forms: Mapping[str, str] | None = None
 ) -> Iterator[Finding]:
     """Find where a document breaks its schema; `forms` says what the texts with a pattern are."""
-    for broken, problem in zip(schema.faults(document), schema.problems(document), strict=True):
+    faults = schema.faults(document)
+    problems = schema.problems(document) if faults else []
+    for broken, problem in zip(faults, problems, strict=True):
         about = problem.removeprefix(write_place(broken.path)).strip()
         yield fault(rule, file, plain_place(broken.path), _to_do(broken, about, forms or {}))
 

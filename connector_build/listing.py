@@ -156,6 +156,7 @@ class _Markdown(MarkdownIt):
 _MARKDOWN = _Markdown("commonmark", {"html": False}).disable("image")
 
 
+@lru_cache(maxsize=1024)  # a build needs each text several times
 def _markdown(text: str) -> Markup:
     """Render one line of Markdown; HTML in it is shown as text."""
     return Markup(_MARKDOWN.renderInline(text))  # noqa: S704 - the renderer escapes

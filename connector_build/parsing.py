@@ -10,6 +10,8 @@ from functools import lru_cache
 def parse(content: bytes, name: str) -> ast.Module:
     """Parse Python, once for all checks that need it; nobody may change what is returned.
 
+    A program that checks many trees, such as a test, finds most files again.
+
     Raise ValueError with its line where it can't be compiled.
     """
     try:

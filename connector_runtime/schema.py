@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,6 +24,7 @@ _TYPES = {
     "null": "null",
 }
 _DEEPEST = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _VALUES = frozenset({"const", "enum", "default", "examples"})  # hold values, not schemas
 _TOO_LARGE = 2**1024  # most programs read numbers as floats, where this is infinite
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -250,7 +252,7 @@ def _not_json(value: Any, path: Path = ()) -> Iterator[Fault]:
         if not -_TOO_LARGE < value < _TOO_LARGE:
             yield Fault(path, "finite", {}, None)
     elif isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not value.isascii() and _SURROGATE.search(value):
             yield Fault(path, "surrogate", {}, None)
     elif isinstance(value, float):
         if not math.isfinite(value):

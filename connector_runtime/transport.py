@@ -639,8 +639,8 @@ def _route(origin: str) -> tuple[bool | str, dict[str, str]]:
             f"configuration: '{origin}' is no address that can be asked."
         ) from error
     verify: bool | str = environment["verify"] or True
-    if isinstance(verify, str):
-        _check_certificates(verify)
+    if isinstance(verify, str) and origin.startswith("https:"):
+        _check_certificates(verify)  # some 50 ms
     if is_loopback(urlsplit(origin).hostname or ""):
         return verify, {}
     proxies = dict(environment["proxies"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 import yaml
 
@@ -76,13 +77,19 @@ def _tests(tree: Tree) -> Iterator[Finding]:
             yield fault("test-missing", name, "", f"nothing tests '{action['name']}': add it")
             continue
         try:
-            nodes = list(ast.walk(parse(path.read_bytes(), name)))
+            functions = _functions(path.read_bytes(), name)
         except ValueError:
             continue  # pytest says so
-        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
-        if not any(function.name.startswith("test") for function in functions):
+        if not any(function.startswith("test") for function in functions):
             message = f"it has no test of '{action['name']}': add a function 'test_…'"
             yield fault("test-empty", name, "", message)
+
+
+@lru_cache(maxsize=256)  # as `parse`
+def _functions(content: bytes, name: str) -> Collection[str]:
+    """Return the names of a module's functions, wherever in it."""
+    nodes = ast.walk(parse(content, name))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
 def _cases(tree: Tree) -> Iterator[Finding]:

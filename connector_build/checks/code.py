@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from ..findings import Finding, fault
@@ -18,37 +19,40 @@ _KIT = {"connector_build", "connector_engines", "tests"}  # not installed where 
 
 def check(tree: Tree) -> Iterator[Finding]:
     """Find code that can't be compiled, and imports of modules that the package lacks."""
+    folders = {name.split("/")[0] for name in tree.files if "/" in name}
     for name, content in tree.files.items():
         if not name.endswith(".py"):
             continue
         try:
-            module = parse(content, name)
+            imports = _imports(content, name)
         except ValueError as error:
             yield fault("handler-syntax", name, str(error), "it is not valid Python: correct it")
             continue
-        for line, imported in _imports(module):
-            lacking = _lacking(imported, name, tree.files)
+        for line, imported in imports:
+            lacking = _lacking(imported, name, tree.files, folders)
             if lacking:
                 message = f"it imports '{lacking}', which is not in the package: correct it"
                 yield fault("import-outside", name, f"line {line}", message)
 
 
-def _imports(module: ast.Module) -> Iterator[tuple[int, str]]:
-    """Give the line of each import and its name: dots, module, a colon, what is taken from it."""
-    nodes: list[ast.AST] = [module]
+@lru_cache(maxsize=256)  # as `parse`
+def _imports(content: bytes, name: str) -> list[tuple[int, str]]:
+    """Return the line of each import and its name: dots, module, a colon, what is taken from it."""
+    imports: list[tuple[int, str]] = []
+    nodes: list[ast.AST] = [parse(content, name)]
     while nodes:  # no recursion: a sum of many terms is nested as deeply
         node = nodes.pop()
         # An import is a statement, and no expression holds one.
         nodes += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, f"{alias.name}:"
+            imports += [(node.lineno, f"{alias.name}:") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield node.lineno, f"{'.' * node.level}{node.module or ''}:{alias.name}"
+            module = f"{'.' * node.level}{node.module or ''}"
+            imports += [(node.lineno, f"{module}:{alias.name}") for alias in node.names]
+    return imports
 
 
-def _lacking(imported: str, name: str, files: dict[str, bytes]) -> str | None:
+def _lacking(imported: str, name: str, files: dict[str, bytes], own: set[str]) -> str | None:
     """Return what an import names of the package's own code that is not in it, None if all is."""
     module, _, member = imported.partition(":")
     path = module.lstrip(".")
@@ -56,7 +60,6 @@ def _lacking(imported: str, name: str, files: dict[str, bytes]) -> str | None:
     top = path.split(".")[0]
     folders = PurePosixPath(name).parts[:-1]
     if not level:
-        own = {file.split("/")[0] for file in files if "/" in file}
         if top in _KIT or (top in own and top != "connector_runtime"):
             return module  # its modules must be imported with dots
         if top != "connector_runtime":
@@ -77,6 +80,7 @@ def _lacking(imported: str, name: str, files: dict[str, bytes]) -> str | None:
     return f"{module}{'' if module.endswith('.') else '.'}{member}"
 
 
+@lru_cache(maxsize=256)  # as `parse`
 def _bound(content: bytes) -> Collection[str]:
     """Return the names that a module defines, wherever in it."""
     try:

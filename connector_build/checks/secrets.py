@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from .. import package
@@ -55,10 +56,7 @@ def check(tree: Tree) -> Iterator[Finding]:
         if name.endswith(".png"):
             lines = [("text in the picture", text) for text in texts_of_picture(content)]
         else:
-            text = content.decode("utf-8", "replace")
-            if not any(pattern.search(text) for pattern in (*_CREDENTIALS.values(), _NUMBER)):
-                continue  # the usual case; reading line by line takes ten times as long
-            lines = [(f"line {n}", line) for n, line in enumerate(text.splitlines(), 1)]
+            lines = _suspect_lines(content)
         for place, line in lines:
             yield from credentials(name, place, line)
             if more is None:
@@ -67,6 +65,21 @@ def check(tree: Tree) -> Iterator[Finding]:
                 if not examples.fullmatch(match[0]):
                     message = "a phone number that may be somebody's: use a reserved one"
                     yield fault("phone-number", name, place, message)
+
+
+@lru_cache(maxsize=1024)  # as `parse`
+def _suspect_lines(content: bytes) -> list[tuple[str, str]]:
+    """Return place and text of each line with anything that looks like a credential or number."""
+    patterns = (*_CREDENTIALS.values(), _NUMBER)
+    text = content.decode("utf-8", "replace")
+    if not any(pattern.search(text) for pattern in patterns):
+        return []  # the usual case; reading line by line takes ten times as long
+    lines = enumerate(text.splitlines(), 1)
+    return [
+        (f"line {n}", line)
+        for n, line in lines
+        if any(pattern.search(line) for pattern in patterns)
+    ]
 
 
 def credentials(name: str, place: str, line: str) -> Iterator[Finding]:

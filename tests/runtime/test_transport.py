@@ -443,3 +443,10 @@ def test_a_wrong_environment_is_said_before_anything_is_sent(
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(errors.InvalidConfiguration, match=expected):
         twilio.connect({**GOOD, "apiBaseUrl": "https://api.test"})
+
+
+def test_no_certificates_are_read_for_an_address_without_tls(twilio, monkeypatch, sandbox):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with twilio.connect(sandbox.settings) as connection:
+        connection.run("send_sms", INPUTS)
+    assert len(sandbox.messages) == 1
