@@ -10,11 +10,13 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import pytest
 
 from connector_build import bizagi_host
@@ -155,6 +157,27 @@ def tool(name):
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory):
+    """A folder with the tree's wheel and those of all that is installed beside it in a test.
+
+    To ask an index for them takes longer than to install them, so it is asked once.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "wheels"
+    extras = "build,proxy,sandbox,signing,spiff,temporal"
+    made = folder.with_name("wheels-in-the-making")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", made]
+    command += [f"{ROOT}[{extras}]", "hatchling>=1.25,<2", "editables", "pytest"]
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            subprocess.run(command, check=True, timeout=300)
+            made.rename(folder)
+    return folder
 
 
 def npm_install(folder, *packages):

@@ -47,11 +47,13 @@ def follow(folder, title, text):
         path.write_text(before + line + text + after, "utf-8")
 
 
-def shell(script, folder, home, programs=None):
+def shell(script, folder, home, programs=None, wheels=None):
     """Run a script as a stranger's shell would; fail with what it printed."""
     environ = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     environ |= {"HOME": str(home), "PYTHONPATH": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environ["PIP_COMPILE"] = "0"  # most modules are never imported
+    if wheels:
+        environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     if programs:
         environ["PATH"] = f"{programs}{os.pathsep}{environ['PATH']}"
     done = subprocess.run(
@@ -102,7 +104,7 @@ def test_the_site_is_built_and_no_link_leads_nowhere(tmp_path):
     assert (tmp_path / "install.html").is_file()
 
 
-def test_install_word_for_word_in_an_empty_home(checkout, tmp_path):
+def test_install_word_for_word_in_an_empty_home(checkout, tmp_path, wheels):
     number = free_port()
     example = checkout / "examples" / "connector.yaml"
     example.write_text(example.read_text("utf-8").replace("8010", str(number)), "utf-8")
@@ -119,7 +121,8 @@ def test_install_word_for_word_in_an_empty_home(checkout, tmp_path):
             script.append(f"python - <<'END'\n{text}END")
     home = tmp_path / "home"
     home.mkdir()
-    printed = shell("\n".join(script), checkout, home)
+    python = Path(sys.base_prefix) / "bin"  # without the programs of this environment
+    printed = shell("\n".join(script), checkout, home, python, wheels)
     assert "twilio  1.0.0  send_sms" in printed
     assert "Everything is right." in printed
     assert '"body": "Your appointment is tomorrow at 10:00."' in printed
@@ -238,21 +241,20 @@ def notes():
 
 
 def test_a_connector_is_written_by_the_guide_and_runs_beside_this_one_in_one_engine(
-    tmp_path, sandbox, notes
+    tmp_path, sandbox, notes, wheels
 ):
     """On the wheel, in an environment of its own, with nothing of this tree on the path."""
     home = tmp_path / "home"
     home.mkdir()
-    pip = f"{sys.executable} -m pip"
     shell(
-        f"{pip} wheel --quiet --no-deps --wheel-dir wheel {ROOT} && python3 -m venv environment && "
-        f"{pip} --python environment install --quiet \"$(ls wheel/*.whl)[build,spiff]\" pytest",
-        tmp_path, home, BIN,
+        "python3 -m venv environment && "
+        "environment/bin/pip install --quiet 'twilio-connector[build,spiff]' pytest",
+        tmp_path, home, BIN, wheels,
     )  # fmt: skip
     programs = tmp_path / "environment" / "bin"
     folder = tmp_path / "weather"
     script = [text for language, _, text in blocks("writing-a-connector.md") if language == "sh"]
-    shell("\n".join(script), tmp_path, home, programs)
+    shell("\n".join(script), tmp_path, home, programs, wheels)
     for language, title, text in blocks("writing-an-action.md", end="## An action of the Twilio"):
         if language == "sh":
             printed = shell(text, folder, home, programs)

@@ -17,11 +17,8 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
-    subprocess.run([*command, ROOT], check=True, timeout=300)
-    (made,) = folder.glob("*.whl")
+def wheel(wheels):
+    (made,) = wheels.glob("twilio_connector-*.whl")
     return made
 
 
@@ -35,6 +32,7 @@ def environment(wheel, tmp_path_factory):
         command = [sys.executable, "-m", "pip", "--python", folder, "install", "--quiet"]
         # To compile all modules would take most of the time, and few of them are imported.
         command += ["--no-compile", "--disable-pip-version-check"]
+        command += ["--no-index", "--find-links", wheel.parent]
         subprocess.run([*command, f"{wheel}[{extra}]" if extra else wheel], check=True, timeout=600)
         return folder / BIN
 
