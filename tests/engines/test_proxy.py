@@ -1333,7 +1333,7 @@ def test_command_line_serves_and_lets_a_send_end_when_it_is_stopped(
     assert process.line == f"{process.url} serves twilio\n"
     assert get(process, "/liveness").json() == {"ok": True}
     assert get(process, "/v1/commands").status_code == 401
-    sandbox.fail("slow", seconds=1)
+    sandbox.fail("slow", "POST", seconds=1)  # not the check of the start
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, process, "twilio/send_sms", SMS, headers={KEY_HEADER: KEY})
         until(sent)
@@ -1367,8 +1367,8 @@ def test_command_line_ends_with_5_when_a_send_does_not_end_in_time(served, sandb
 def test_command_line_sets_how_long_a_caller_waits_and_how_large_a_request_may_be(
     served, sandbox, sent
 ):
-    process = served("--command-seconds", "0.3", "--most-mebibytes", "0.5")
-    sandbox.fail("slow", seconds=1)
+    process = served("--command-seconds", "1", "--most-mebibytes", "0.5")
+    sandbox.fail("slow", "POST", seconds=10)
     assert post(process, "twilio/send_sms", SMS).json()["error"]["error_code"] == "UNDER_WAY"
     large = post(process, "twilio/send_sms", {**SMS, "spiff__task_data": 600_000 * "x"})
     assert (large.status_code, code_of(large)) == (413, "too_large")
