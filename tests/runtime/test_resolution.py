@@ -22,7 +22,7 @@ def connect(twilio_folder, sandbox):
     opened = []
 
     def start(**changes):
-        settings = {**sandbox.settings, "timeoutSeconds": 0.5, "resolveSeconds": 5, **changes}
+        settings = {**sandbox.settings, "timeoutSeconds": 20, "resolveSeconds": 20, **changes}
         opened.append(twilio_folder.connect(settings))
         return opened[-1]
 
@@ -127,7 +127,7 @@ def test_a_clock_that_is_wrong_by_minutes_does_not_matter(twilio_folder):
     for offset in (-600, 600):
         with Sandbox(step_seconds=60, clock_offset_seconds=offset) as sandbox:
             sandbox.fail("reset_after", method="POST")
-            settings = {**sandbox.settings, "timeoutSeconds": 0.5, "resolveSeconds": 3}
+            settings = {**sandbox.settings, "timeoutSeconds": 20, "resolveSeconds": 20}
             assert twilio_folder.run("send_sms", INPUTS, settings)["sid"]
 
 
