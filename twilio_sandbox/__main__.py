@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-import threading
+import time
 
 import click
 
@@ -87,9 +87,10 @@ def main(
     if print_config:
         click.echo(_config(sandbox), nl=False)
         return
-    interrupted = threading.Event()
+    told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+        # Not an Event: to set it takes a lock that the interrupted code may hold.
+        signal.signal(number, lambda number, _: told.append(number))
     try:
         sandbox.start()
     except OSError as problem:
@@ -99,9 +100,10 @@ def main(
         sys.exit(2)
     for line in _announcement(sandbox, scenario):
         click.echo(line)
-    # On Windows, Ctrl-C does not interrupt a wait without a timeout.
-    while not interrupted.wait(1):
-        pass
+    # No long sleep: a signal that comes just before it begins, or to another thread, does not
+    # end it.
+    while not told:
+        time.sleep(0.1)
     sandbox.stop()
 
 

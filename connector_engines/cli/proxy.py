@@ -97,18 +97,20 @@ def proxy(
     )
     # This program has the process for itself. Its log tells operators how each send ended.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        # It raises KeyboardInterrupt: a handler must not take a lock, so it can't set an Event.
-        signal.signal(number, signal.default_int_handler)
-    try:
-        _start(server)
-        click.echo(f"{server.url} serves {', '.join(loaded)}")
-        startup.check(loaded, settings)
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
+        # A handler that raises may do so where nothing is raised further, and one that sets an
+        # Event may wait for ever for the Event's lock.
+        signal.signal(number, lambda number, _: told.append(number))
+    _start(server)
+    click.echo(f"{server.url} serves {', '.join(loaded)}")
+    startup.check(loaded, settings)
+    # No long sleep: a signal that comes just before it begins, or to another thread, does not
+    # end it.
+    while not told:
+        time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # the second time ends it at once
     if not server.stop():
         os._exit(5)  # a normal exit would wait for their threads, however long they take
 

@@ -1376,6 +1376,32 @@ def test_command_line_sets_how_long_a_caller_waits_and_how_large_a_request_may_b
     assert len(sent()) == 1
 
 
+# The command line, whose main thread is not the one that receives signals
+RECEIVED_ELSEWHERE = """
+import signal, threading
+from connector_engines.cli import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for a thread")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_that_another_thread_receives_stops_it_too(command, number):
+    """So it is too where the signal comes just before the main thread waits."""
+    line = command()
+    line["args"][1:3] = ["-c", RECEIVED_ELSEWHERE]
+    with subprocess.Popen(**line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().endswith(" serves twilio\n")
+        until(lambda: "checks fail" in process.stderr.readline())  # it only waits now
+        process.send_signal(number)
+        try:
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+
+
 def test_second_signal_ends_it_at_once(served, sandbox, sent):
     process = served()
     sandbox.fail("withhold", method="POST")
