@@ -85,7 +85,7 @@ def _tests(tree: Tree) -> Iterator[Finding]:
             yield fault("test-empty", name, "", message)
 
 
-@lru_cache(maxsize=256)  # as `parse`
+@lru_cache(maxsize=256)  # cached as `parse` is
 def _functions(content: bytes, name: str) -> Collection[str]:
     """Return the names of a module's functions, wherever in it."""
     nodes = ast.walk(parse(content, name))

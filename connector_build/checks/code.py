@@ -35,7 +35,7 @@ def check(tree: Tree) -> Iterator[Finding]:
                 yield fault("import-outside", name, f"line {line}", message)
 
 
-@lru_cache(maxsize=256)  # as `parse`
+@lru_cache(maxsize=256)  # cached as `parse` is
 def _imports(content: bytes, name: str) -> list[tuple[int, str]]:
     """Return the line of each import and its name: dots, module, a colon, what is taken from it."""
     imports: list[tuple[int, str]] = []
@@ -80,7 +80,7 @@ def _lacking(imported: str, name: str, files: dict[str, bytes], own: set[str]) -
     return f"{module}{'' if module.endswith('.') else '.'}{member}"
 
 
-@lru_cache(maxsize=256)  # as `parse`
+@lru_cache(maxsize=256)  # cached as `parse` is
 def _bound(content: bytes) -> Collection[str]:
     """Return the names that a module defines, wherever in it."""
     try:

@@ -67,7 +67,7 @@ def check(tree: Tree) -> Iterator[Finding]:
                     yield fault("phone-number", name, place, message)
 
 
-@lru_cache(maxsize=1024)  # as `parse`
+@lru_cache(maxsize=1024)  # cached as `parse` is
 def _suspect_lines(content: bytes) -> list[tuple[str, str]]:
     """Return place and text of each line with anything that looks like a credential or number."""
     patterns = (*_CREDENTIALS.values(), _NUMBER)
