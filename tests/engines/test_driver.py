@@ -14,6 +14,17 @@ from tests.engines.drawing import flows, service
 SIMPLE = (service(), flows("start>send>end"))
 
 
+@pytest.mark.parametrize("due", [None, 3600])
+def test_wait_is_short_so_that_each_interruption_is_noticed(due):
+    engine = SimpleNamespace(clock=SimpleNamespace(now=time.time))
+    waiting = driver.Driver(engine, [], lazily=False)
+    waiting.next_stored = due and time.time() + due
+    thread = threading.Thread(target=waiting._wait, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_wait_that_is_over_at_once_ends():
     """A queue of Python 3.10 to 3.12 waits for ever here: once in some thousands of times."""
     seed = int(os.environ.get("SEED", "20261130"))
