@@ -579,7 +579,7 @@ def test_each_of_several_equal_sends_adopts_a_message_of_its_own(
 def test_send_that_the_process_left_is_not_forgotten(
     opened, twilio_folder, settings, bpmn, sandbox, store
 ):
-    sandbox.fail("slow", times=None, seconds=0.5)
+    sandbox.fail("slow", times=None, seconds=1.5)
     process = bpmn(
         service(),
         boundary("late", "send", timer="PT0.05S"),
