@@ -14,7 +14,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 ROOT = Path(__file__).parent
 USERS = ("sandbox", "proxy", "spiff", "signing", "build", "temporal")  # extras that users have
 # Schemathesis and the tools of the documentation ask for later versions of some themselves.
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "responses", "trustme", "twilio")
+TOOLS = ("pytest", "pytest-xdist", "filelock", "hypothesis", "responses", "trustme", "twilio")
 PARTS = (
     "tests/runtime",
     "tests/actions",
