@@ -218,9 +218,8 @@ class Server:
     def play(self, implementation, case):
         """Get ready for a case; return its settings and input, filled in."""
         account_sid = account(implementation, case)
-        names = {"account": account_sid, **self.names, **moments()}
-        answers = case.get("answers", [{"message": {}}])
-        self.scripts[account_sid] = filled(answers, names)
+        names = {"account": account_sid, **self.names}
+        self.scripts[account_sid] = (list(case.get("answers", [{"message": {}}])), names)
         self.requests[account_sid] = []
         settings = {**SETTINGS, "accountId": account_sid, "apiBaseUrl": self.url}
         settings |= filled(case.get("settings", {}), names)
@@ -275,10 +274,11 @@ class Server:
             }
             with self._lock:
                 self.requests[account_sid].append(asked)
-                script = self.scripts[account_sid]
+                script, names = self.scripts[account_sid]
                 answer = script[0] if script else {"status": 418, "text": "not in the script"}
                 if script and not answer.get("again"):
                     script.pop(0)
+            answer = filled(answer, {**names, **moments()})
             if not self._answer(peer, asked, account_sid, answer):
                 return
 
@@ -386,7 +386,10 @@ def _written(asked, account_sid, answer):
 
 
 def moments():
-    """The moments of a case, in Twilio's form: ${now}, and some minutes before and after it."""
+    """The moments of an answer, in Twilio's form: ${now}, and some time before it.
+
+    Not of the whole table: its last calls begin some seconds later.
+    """
     now = time.time()
     times = {"now": now, "a_minute_ago": now - 60, "an_hour_ago": now - 3600}
     return {
