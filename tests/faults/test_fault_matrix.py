@@ -80,12 +80,16 @@ class Cell(NamedTuple):
 
     @property
     def patience(self):
-        """Seconds to connect, and to be answered: few only where they are waited for in vain.
+        """Seconds to be answered: few only where they are waited for in vain.
 
         On a busy machine, any answer may take longer than that.
         """
         is_slow = self.act in ("hang", "drip", "trickle") and self.left != "answered"
         return 0.6 if is_slow or self.phase == "nobody accepts" else 20
+
+    @property
+    def patience_to_connect(self):
+        return self.patience if self.left == "no" else 20
 
     @property
     def id(self):
@@ -177,8 +181,12 @@ def call(twilio, cell, url, variables):
     inputs = {"to": TO, "body": "secret words"}
     if cell.action == "get_sms_information":
         inputs = {"sid": "SM" + 32 * "c"}
-    options = {"connectTimeoutSeconds": cell.patience, "timeoutSeconds": cell.patience,
-               "maxAttempts": ATTEMPTS, "resolveSeconds": 0}  # fmt: skip
+    options = {
+        "connectTimeoutSeconds": cell.patience_to_connect,
+        "timeoutSeconds": cell.patience,
+        "maxAttempts": ATTEMPTS,
+        "resolveSeconds": 0,
+    }
     output = raised = None
     with faults.connected(twilio, url, variables, **options) as connection:
         started = time.perf_counter()
