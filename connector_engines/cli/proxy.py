@@ -99,8 +99,8 @@ def proxy(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        # A handler that raises may do so where nothing is raised further, and one that sets an
-        # Event may wait for ever for the Event's lock.
+        # It must not raise: Python ignores what is raised in a destructor, for example. And it must
+        # not set an Event, whose lock the interrupted code may hold.
         signal.signal(number, lambda number, _: told.append(number))
     _start(server)
     click.echo(f"{server.url} serves {', '.join(loaded)}")

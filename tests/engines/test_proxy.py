@@ -1389,12 +1389,12 @@ main()
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for a thread")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_that_another_thread_receives_stops_it_too(command, number):
-    """So it is too where the signal comes just before the main thread waits."""
+    """Such a signal does not end the main thread's wait, as one that comes just before the wait."""
     line = command()
     line["args"][1:3] = ["-c", RECEIVED_ELSEWHERE]
     with subprocess.Popen(**line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline().endswith(" serves twilio\n")
-        until(lambda: "checks fail" in process.stderr.readline())  # it only waits now
+        until(lambda: "checks fail" in process.stderr.readline())  # the start is over
         process.send_signal(number)
         try:
             assert process.wait(timeout=20) == 0
