@@ -89,6 +89,17 @@ def sandbox():
 
 
 @pytest.fixture
+def answer_now(sandbox):
+    """A function that ends the waiting of `slow` answers: a stopping sandbox sends them at once."""
+
+    def restart():
+        sandbox.stop()
+        sandbox.start()
+
+    return restart
+
+
+@pytest.fixture
 def connection(twilio, sandbox):
     with twilio.connect({**sandbox.settings, "resolveSeconds": 0}) as connected:
         yield connected

@@ -687,11 +687,11 @@ def test_an_address_where_nobody_is_is_an_error(twilio_folder, sandbox, unused_u
 def test_what_is_not_answered_in_time_is_not_known(examine, monkeypatch):
     import connector_runtime.checking
 
-    monkeypatch.setattr(connector_runtime.checking, "SECONDS", 1.0)
+    monkeypatch.setattr(connector_runtime.checking, "SECONDS", 3.0)
     started = time.monotonic()
     fault = {"kind": "withhold", "path": "/GeoPermissions"}
     _, findings = examine(World({}, to=(CO,), faults=[fault]))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     verdicts = outcomes(findings)
     assert verdicts["country.1"] == "(unanswered)"
     assert {verdicts["account"], verdicts["balance"]} == {"active", "positive"}
@@ -710,10 +710,10 @@ def test_it_asks_at_once(examine):
     recipients = [f"+1415555{number:04d}" for number in range(100, 110)]
     started = time.monotonic()
     sandbox, findings = examine(
-        World({}, to=recipients, faults=[{"kind": "slow", "seconds": 0.3, "path": None}])
+        World({}, to=recipients, faults=[{"kind": "slow", "seconds": 1, "path": None}])
     )
     took = time.monotonic() - started
     assert len(sandbox.requests) > 20
-    assert took < 0.3 * len(sandbox.requests) / 3
+    assert took < len(sandbox.requests) / 2  # one after another they take 1 s each
     assert outcomes(findings)["verified.10"] == "full"
     assert not [thread for thread in threading.enumerate() if thread.name == "connector-check"]

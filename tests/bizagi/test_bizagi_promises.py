@@ -148,7 +148,7 @@ def test_proxy_is_chosen_as_other_programs_choose_it(bizc, node, host, environme
     assert json.loads(ran.stdout) == proxy
 
 
-BUSY_SECONDS = 5  # what a busy machine may add; a server of these tests hangs for 20
+BUSY_SECONDS = 12  # what a busy machine may add; a server of these tests hangs for 20
 
 
 def bound(settings):
@@ -202,11 +202,11 @@ def test_call_ends_within_the_documented_bound(play, attempts, connect, timeout,
 
 @pytest.mark.parametrize(
     "look",
-    [{"withhold": True}, {"status": 429, "headers": {"Retry-After": "7"}}],
+    [{"withhold": True}, {"status": 429, "headers": {"Retry-After": "30"}}],
     ids=["hangs", "is-too-busy"],
 )
 def test_look_up_ends_when_its_time_is_over_whatever_it_waits_for(play, look):
-    settings = {"timeoutSeconds": 8, "resolveSeconds": 0.5}
+    settings = {"timeoutSeconds": 40, "resolveSeconds": 0.5}
     started = time.monotonic()
     envelope, _ = play(settings=settings, answers=[{"reset": "before"}, {**look, "again": True}])
     assert error(envelope)["error"] == "OUTCOME_UNKNOWN"
@@ -260,7 +260,7 @@ def test_what_comes_unasked_is_no_answer_to_the_next_request(play):
 )
 def test_connections_end_with_the_call(bizc, host, tmp_path, answer, address):
     case = {"id": "ends", "action": "get_all_sms", "answers": [answer]}
-    case["settings"] = {"apiBaseUrl": f"${{{address}}}", "connectTimeoutSeconds": 0.2}
+    case["settings"] = {"apiBaseUrl": f"${{{address}}}", "connectTimeoutSeconds": 2}
     with table.Server(tmp_path) as server:
         settings, _ = server.play("bizagi", case)
         host.run(bizc, [host.call("get_all_sms", {}, settings)])
@@ -461,14 +461,17 @@ def test_message_that_was_already_returned_is_not_taken_for_another(alone, sandb
     assert output(first)["sid"] not in second["errormessage"]
 
 
-def test_message_of_an_equal_send_that_is_still_under_way_is_not_taken(alone, sandbox, sent):
-    sandbox.fail("slow", "POST", times=1, seconds=2)
+def test_message_of_an_equal_send_that_is_still_under_way_is_not_taken(
+    alone, sandbox, sent, answer_now
+):
+    sandbox.fail("slow", "POST", times=1, seconds=60)
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         slow = threads.submit(alone, {"resolveSeconds": 0})
         while not sent():
             time.sleep(0.01)
         sandbox.fail("reset_before", "POST", times=1)
         (lost,) = alone({"resolveSeconds": 1})
+        answer_now()
         (first,) = slow.result()
     assert first["success"]
     assert error(lost)["error"] == "OUTCOME_UNKNOWN"

@@ -32,6 +32,6 @@ def engine(twilio_folder, sandbox, watched):
     def watch(case, element, name, what):
         watched.append((element, what))
 
-    settings = {**sandbox.settings, "timeoutSeconds": 2, "maxAttempts": 1, "resolveSeconds": 0}
+    settings = {**sandbox.settings, "timeoutSeconds": 20, "maxAttempts": 1, "resolveSeconds": 0}
     with Engine({"twilio": twilio_folder}, {"twilio": settings}, watch=watch) as running:
         yield running

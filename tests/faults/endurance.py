@@ -25,7 +25,7 @@ OF_SENDS: list[tuple[str, dict[str, Any]]] = [
     ("reset_before", {}),  # not carried out
     ("reset_after", {}),
     ("slow", {"seconds": 0.2}),  # in time
-    ("slow", {"seconds": 2}),
+    ("slow", {"seconds": 4}),
     ("drip", {"seconds": 0.02}),
     ("drip", {"seconds": 0.02, "part": "head"}),
     ("early", {"status": 103}),
@@ -90,7 +90,7 @@ def send(connection, sandbox, chance, lock, number):
     raise AssertionError(f"{text} was refused thirty times")
 
 
-def many_sends(count, seed, threads=32, resolve_seconds=10):
+def many_sends(count, seed, threads=32, resolve_seconds=15):
     """Make `count` sends with faults; return how often which outcome came.
 
     Raise AssertionError where a text was sent twice, or was stored and neither returned nor among
@@ -107,7 +107,7 @@ def many_sends(count, seed, threads=32, resolve_seconds=10):
         settings = {
             **sandbox.settings,
             "connectTimeoutSeconds": 5,
-            "timeoutSeconds": 1,
+            "timeoutSeconds": 2,
             "resolveSeconds": resolve_seconds,
             "maxAttempts": 3,
         }

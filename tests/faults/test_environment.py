@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import socket
+import time
 
 import pytest
 
@@ -110,11 +111,9 @@ def test_nobody_listens_and_many_addresses_take_no_longer_than_one(twilio_folder
         look_up = socket.getaddrinfo
 
         def many(host, *arguments, **more):
-            return (8 if host == "localhost" else 1) * look_up("127.0.0.1", *arguments, **more)
+            return (40 if host == "localhost" else 1) * look_up("127.0.0.1", *arguments, **more)
 
         monkeypatch.setattr(socket, "getaddrinfo", many)
-        import time
-
         started = time.perf_counter()
         with (
             pytest.raises(errors.NeverConnected),
@@ -123,7 +122,7 @@ def test_nobody_listens_and_many_addresses_take_no_longer_than_one(twilio_folder
             ) as connection,
         ):
             connection.run("send_sms", INPUTS)
-        assert time.perf_counter() - started < 0.5 + 1
+        assert time.perf_counter() - started < 0.5 + 10  # each address for itself: 20 s
         for filler in fillers:
             filler.close()
 

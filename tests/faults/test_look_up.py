@@ -10,7 +10,7 @@ from connector_runtime import errors
 from tests.faults import server as faults
 from tests.faults.test_hostile_answers import ANSWERS, owing, repeated, send, whole
 
-CONNECT, TIMEOUT, RESOLVE, LAST_LOOK, SLACK = 0.5, 0.5, 1, 5, 5
+CONNECT, TIMEOUT, RESOLVE, LAST_LOOK, SLACK = 5, 0.5, 1, 5, 10
 INPUTS = {"to": "+14155550123", "body": "looked for"}
 FORM = {"To": INPUTS["to"], "Body": INPUTS["body"], "From": faults.SENDER}
 PATH = f"/2010-04-01/Accounts/{faults.ACCOUNT}/Messages.json"

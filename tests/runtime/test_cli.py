@@ -24,7 +24,7 @@ def connector(root, sandbox, tmp_path):
         f"    accountId: {sandbox.account_sid}\n"
         "    authToken: ${MADE_UP_TOKEN}\n"
         f"    apiBaseUrl: {sandbox.url}\n"
-        "    timeoutSeconds: 2\n"
+        "    timeoutSeconds: 6\n"
         "    maxAttempts: 2\n"
         "    resolveSeconds: 1\n"
         "  test: {accountId: AC1, authToken: x}\n"
@@ -340,7 +340,7 @@ def test_progress_is_shown_on_a_terminal_only(connector, sandbox, root):
 
 def test_an_interrupted_send_says_that_it_may_have_been_sent(connector, sandbox, root, sent):
     sandbox.fail("withhold")
-    patient = connector.config.read_text().replace("timeoutSeconds: 2", "timeoutSeconds: 60")
+    patient = connector.config.read_text().replace("timeoutSeconds: 6", "timeoutSeconds: 60")
     connector.config.write_text(patient)
     process = subprocess.Popen(
         [sys.executable, "-m", "connector_runtime", "run", "send_sms", "--set", f"to={TO}",

@@ -396,7 +396,7 @@ def test_the_connector_of_a_package_takes_keys_too(package, sandbox, path, sent)
 
 
 def test_a_key_that_is_sent_again_begins_anew(connect, sandbox, sent, path):
-    changes = {"resolveSeconds": 0.5, "resendAfterSeconds": 120}
+    changes = {"resolveSeconds": 2, "resendAfterSeconds": 120}
     sandbox.fail("reset_before", method="POST")
     with pytest.raises(errors.OutcomeUnknown):
         connect(**changes).run("send_sms", INPUTS, key="order-4711")

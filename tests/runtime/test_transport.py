@@ -218,9 +218,9 @@ DRIPS = {
 def test_an_answer_that_drips_ends_in_time(twilio, serve):
     with Server(serve) as server:
         started = time.monotonic()
-        with pytest.raises(errors.OutcomeUnknown, match=r"No answer from Twilio within 0\.4 s"):
-            twilio.run("send_sms", INPUTS, settings(server, timeoutSeconds=0.4))
-        assert time.monotonic() - started < 5
+        with pytest.raises(errors.OutcomeUnknown, match=r"No answer from Twilio within 1 s"):
+            twilio.run("send_sms", INPUTS, settings(server, timeoutSeconds=1))
+        assert time.monotonic() - started < 10
         assert len(server.stored) == 1
 
 
@@ -232,22 +232,20 @@ def test_a_proxy_that_drips_its_answer_ends_in_time_and_nothing_left(twilio, mon
         chosen = {"apiBaseUrl": "https://api.test", "connectTimeoutSeconds": 0.4}
         with pytest.raises(errors.NeverConnected):
             twilio.run("send_sms", INPUTS, {**GOOD, **chosen, "maxAttempts": 1})
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
 
 
 def test_a_connection_that_is_made_when_the_time_is_over_is_closed(twilio, monkeypatch):
     made = []
 
     def slow_machine(*args, **kwargs):
-        began = time.monotonic()
         made.append(create_connection(*args, **kwargs))
-        while time.monotonic() < began + 0.2:
-            pass
+        time.sleep(1.2)
         return made[-1]
 
     monkeypatch.setattr(transport, "create_connection", slow_machine)
     with Server(lambda server, peer: server.take(peer)) as server:
-        chosen = settings(server, connectTimeoutSeconds=0.1, maxAttempts=1)
+        chosen = settings(server, connectTimeoutSeconds=1, maxAttempts=1)
         with pytest.raises(errors.NeverConnected):
             twilio.run("send_sms", INPUTS, chosen)
         assert [socket.fileno() for socket in made] == [-1]

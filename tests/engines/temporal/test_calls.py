@@ -172,9 +172,11 @@ def test_message_to_the_same_number_that_another_case_has_sent_leaves_no_doubt(
     assert len(sandbox.messages) == 2
 
 
-def test_call_whose_message_was_adopted_by_another_says_so(calling, sandbox, server, name):
+def test_call_whose_message_was_adopted_by_another_says_so(
+    calling, sandbox, server, name, answer_now
+):
     """Without this, two calls could continue with the same message if one claims it late."""
-    sandbox.fail("slow", method="POST", times=1, seconds=1)
+    sandbox.fail("slow", method="POST", times=1, seconds=60)
 
     async def do(attempt):
         sending = asyncio.create_task(attempt(name))
@@ -182,6 +184,7 @@ def test_call_whose_message_was_adopted_by_another_says_so(calling, sandbox, ser
         (message,) = sandbox.messages
         client = await connect(server.address)
         assert await claim(client, "nobody", "twilio", message["sid"], "another/task")
+        answer_now()
         return await sending
 
     assert calling(do)["error"]["code"] == "OUTCOME_UNKNOWN"
