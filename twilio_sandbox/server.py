@@ -257,11 +257,11 @@ class Sandbox:
         )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", self.port)
-            await site.start()
-            self.port = runner.addresses[0][1]
+            listening = await self._loop.create_server(runner.server, "127.0.0.1", self.port)
+            self.port = listening.sockets[0].getsockname()[1]
             ready.set()
             await self._stopping.wait()
+            await _accept_no_more(listening)
         except (OSError, OverflowError) as problem:
             failed.append(problem)
         finally:
@@ -468,6 +468,21 @@ class Sandbox:
         if asked == "POST /messages":
             return [self.add(entry) for entry in (value if isinstance(value, list) else [value])]
         return None
+
+
+async def _accept_no_more(listening: asyncio.Server) -> None:
+    """Close a server as soon as it knows of every connection that was accepted.
+
+    asyncio needs three turns of its loop to make a connection. If the server is closed meanwhile,
+    the connection is lost: it is neither served nor closed.
+    """
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows
+        for listener in listening.sockets:
+            loop.remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    listening.close()
 
 
 def _refused(fault: Fault) -> Answer | None:

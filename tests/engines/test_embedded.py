@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -401,6 +402,8 @@ def test_call_that_ends_after_the_process_left_it_is_kept(twilio_folder, bpmn, s
 
     def watch(case, element, name, what):
         if (element, what) == ("left", "done"):
+            while not sandbox.messages:
+                time.sleep(0.01)
             sandbox.stop()  # it answers at once
 
     settings = {**sandbox.settings, "maxAttempts": 1}

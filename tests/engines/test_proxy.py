@@ -820,7 +820,7 @@ def test_send_that_takes_long_is_under_way_and_whoever_asks_again_gets_it(
     opened, sandbox, sent, answer_now
 ):
     proxy = opened(command_seconds=0.3, most_commands=1)
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     inputs = {**SMS, "spiff__task_id": "slow"}
     first = post(proxy, "twilio/send_sms", inputs).json()
     assert first["error"]["error_code"] == "UNDER_WAY"
@@ -837,15 +837,13 @@ def test_send_that_takes_long_is_under_way_and_whoever_asks_again_gets_it(
     assert len(sent()) == 1
 
 
-def test_key_that_is_under_way_with_another_input_is_refused(proxy, sandbox, sent, answer_now):
-    sandbox.fail("slow", seconds=60)
+def test_key_that_is_under_way_with_another_input_is_refused(proxy, sandbox, sent):
+    sandbox.fail("slow", method="POST", seconds=1)
     inputs = {**SMS, "spiff__task_id": "one key"}
     first = threading.Thread(target=post, args=(proxy, "twilio/send_sms", inputs))
     first.start()
     until(sent)
     other = post(proxy, "twilio/send_sms", {**inputs, "body": "made up, and another"}).json()
-    assert first.is_alive()
-    answer_now()
     first.join()
     assert other["error"]["error_code"] == "INVALID_INPUT"
     assert len(sent()) == 1
@@ -979,7 +977,7 @@ def test_request_whose_body_takes_the_whole_time_of_its_caller_is_503_and_runs_n
     assert "took 1 s to be read" in refused.text
     assert not proxy._calls
     # A call that is under way with this key is joined, as nothing new begins
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     first = post(proxy, "twilio/send_sms", inputs).json()
     again = requests.post(url, data=pieces(), headers=headers, timeout=20).json()
     assert first["error"]["error_code"] == again["error"]["error_code"] == "UNDER_WAY"
@@ -1027,7 +1025,7 @@ def test_body_that_drips_for_ever_is_408_in_time(opened, sent):
 
 def test_command_may_take_longer_than_its_request(opened, sandbox):
     proxy = opened(request_seconds=1)
-    sandbox.fail("slow", seconds=1.5)
+    sandbox.fail("slow", method="POST", seconds=1.5)
     assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
 
 
@@ -1090,7 +1088,7 @@ def test_many_callers_share_one_connection_to_twilio(proxy, sandbox, sent):
 def test_send_of_a_caller_who_left_runs_to_its_end_and_is_logged(
     proxy, sandbox, sent, log, answer_now
 ):
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     body = json.dumps(SMS).encode()
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
         connection.sendall(
@@ -1111,7 +1109,7 @@ def test_send_of_a_caller_who_left_runs_to_its_end_and_is_logged(
 
 def test_stop_lets_the_running_send_end_and_answer(opened, sandbox, sent):
     proxy = opened()
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     with ThreadPoolExecutor(2) as pool:
         answer = pool.submit(post, proxy, "twilio/send_sms", SMS)
         until(sent)
@@ -1128,7 +1126,7 @@ def test_stop_lets_the_running_send_end_and_answer(opened, sandbox, sent):
 
 def test_stop_waits_for_the_send_of_a_caller_who_left(opened, sandbox, sent, log):
     proxy = opened()
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     body = json.dumps(SMS).encode()
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
         connection.sendall(
@@ -1177,7 +1175,7 @@ def test_stop_ends_the_waiting_for_another_attempt(opened, sandbox, log):
 
 def test_body_that_comes_while_it_stops_is_503_and_begins_nothing(opened, sandbox, sent):
     proxy = opened()
-    sandbox.fail("slow", seconds=60)
+    sandbox.fail("slow", method="POST", seconds=60)
     sending = threading.Thread(target=post, args=(proxy, "twilio/send_sms", SMS))
     sending.start()
     body = json.dumps(SMS).encode()

@@ -619,6 +619,8 @@ def test_case_whose_process_left_a_send_is_not_finished_before_it_ends(
     def watch(case, element, name, what):
         statuses.append(next(listing(store))["status"])
         if (element, what) == ("gone_on", "done"):
+            while not sandbox.messages:
+                time.sleep(0.01)
             sandbox.stop()  # it answers at once
 
     with opened(watch=watch) as engine:

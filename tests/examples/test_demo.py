@@ -6,7 +6,7 @@ import sys
 def test_the_demo_sets_an_account_up_step_by_step_and_sends(root):
     done = subprocess.run(
         [sys.executable, root / "examples" / "demo.py"],
-        capture_output=True, check=False, encoding="utf-8", timeout=120,
+        capture_output=True, check=False, encoding="utf-8", timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     checks = re.findall(r"^Failing: \d of 11|^Everything is right", done.stdout, re.MULTILINE)

@@ -56,7 +56,7 @@ def run_process(tree, *arguments, **environment):
         capture_output=True,
         check=False,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -53,7 +53,7 @@ def run(tmp_path):
         environ = {**environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "PYTHONPATH": ""}
         return subprocess.run(
             list(map(str, (program, *arguments))),
-            capture_output=True, check=False, encoding="utf-8", timeout=120, cwd=tmp_path,
+            capture_output=True, check=False, encoding="utf-8", timeout=300, cwd=tmp_path,
             env={**environ, **options.pop("env", {})}, **options,
         )  # fmt: skip
 

@@ -1,3 +1,8 @@
+import contextlib
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import requests
 
@@ -215,6 +220,26 @@ def test_keep_alive_requests_do_not_wait_for_delayed_acknowledgements(api, sandb
     quickest = min(api.get(f"/Messages/{sid}.json").elapsed.total_seconds() for _ in range(20))
     assert quickest < 0.03
     assert len({request["peer"] for request in sandbox.requests}) == 1
+
+
+def test_sandbox_leaves_no_connection_open_when_it_stops():
+    """Above all none that it accepts in the same moment."""
+    for _ in range(10):
+        clients = []
+
+        def connect(port, clients=clients):
+            with contextlib.suppress(OSError):
+                while len(clients) < 60:
+                    clients.append(socket.create_connection(("127.0.0.1", port), timeout=20))
+
+        with ThreadPoolExecutor(3) as pool, Sandbox() as sandbox:
+            for _ in range(3):
+                pool.submit(connect, sandbox.port)
+            while len(clients) < 9:
+                time.sleep(0.001)
+        for client in clients:
+            with client, contextlib.suppress(ConnectionError):
+                assert client.recv(1) == b""
 
 
 def test_sandbox_lets_its_port_go_when_it_stops():

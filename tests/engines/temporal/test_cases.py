@@ -230,7 +230,7 @@ def test_scripts_may_use_the_names_that_a_worker_is_given(server, sandbox, name,
     line = [sys.executable, "-c", WORKER, server.address, name, str(path), settings]
     environ = {**cluster.environ(), "PYTHONHASHSEED": "0"}
     options = {"cwd": cluster.ROOT, "env": environ, "capture_output": True, "text": True}
-    done = subprocess.run(line, timeout=60, check=False, **options)
+    done = subprocess.run(line, timeout=200, check=False, **options)
     assert done.stdout == "HOLA\n", done.stderr
 
 
@@ -268,7 +268,7 @@ def test_unreachable_server_is_one_sentence_and_an_exit_status():
 
 
 def run_line(line):
-    more = {"cwd": cluster.ROOT, "env": cluster.environ(), "timeout": 60}
+    more = {"cwd": cluster.ROOT, "env": cluster.environ(), "timeout": 200}
     return subprocess.run(line, check=False, capture_output=True, text=True, **more)
 
 
