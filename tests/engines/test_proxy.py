@@ -724,7 +724,7 @@ def test_caller_that_reads_byte_by_byte_loses_its_connection_and_others_are_serv
 
 
 def test_caller_that_reads_slowly_but_steadily_gets_the_whole_answer(opened, sandbox):
-    proxy = opened(request_seconds=2)
+    proxy = opened(request_seconds=4)
     sandbox.seed(10_000)
     request = b"GET /v1/do/twilio/get_all_sms HTTP/1.1\r\nHost: localhost\r\n\r\n"
     read = bytearray()
@@ -732,8 +732,9 @@ def test_caller_that_reads_slowly_but_steadily_gets_the_whole_answer(opened, san
         caller.sendall(request)
         while piece := caller.recv(120_000, socket.MSG_WAITALL):
             read += piece
-            # The whole answer takes longer than the proxy waits for a caller that reads nothing
             time.sleep(0.1)
+    # It took longer than the 4 s that the proxy waits for a caller that reads nothing
+    assert len(read) > 40 * 120_000
     _, _, body = read.partition(b"\r\n\r\n")
     assert json.loads(body)["error"] is None
 
