@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -257,7 +257,8 @@ class Sandbox:
         )
         await runner.setup()
         try:
-            listening = await self._loop.create_server(runner.server, "127.0.0.1", self.port)
+            served = cast("web.Server", runner.server)  # it is None only before `setup`
+            listening = await self._loop.create_server(served, "127.0.0.1", self.port)
             self.port = listening.sockets[0].getsockname()[1]
             ready.set()
             await self._stopping.wait()
