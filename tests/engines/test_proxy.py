@@ -1116,6 +1116,8 @@ def test_stop_lets_the_running_send_end_and_answer(opened, sandbox, sent):
         until(sent)
         stopped = pool.submit(proxy.stop)
         until(proxy._stopping.is_set)
+        time.sleep(0.5)
+        assert not stopped.done()
         assert not answer.done()
         sandbox.stop()  # it answers at once
         assert stopped.result() is True
@@ -1125,7 +1127,9 @@ def test_stop_lets_the_running_send_end_and_answer(opened, sandbox, sent):
     assert proxy.stop() is True
 
 
-def test_stop_waits_for_the_send_of_a_caller_who_left(opened, sandbox, sent, log):
+def test_stop_waits_for_the_send_of_a_caller_who_left(opened, sandbox, sent, log, monkeypatch):
+    # The wait for the last answers must not be what lets the send end
+    monkeypatch.setattr("connector_engines.proxy.server._WRITE_SECONDS", 0.1)
     proxy = opened()
     sandbox.fail("slow", method="POST", seconds=60)
     body = json.dumps(SMS).encode()
@@ -1138,6 +1142,8 @@ def test_stop_waits_for_the_send_of_a_caller_who_left(opened, sandbox, sent, log
     with ThreadPoolExecutor(1) as pool:
         stopped = pool.submit(proxy.stop)
         until(proxy._stopping.is_set)
+        time.sleep(0.5)
+        assert not stopped.done()
         sandbox.stop()  # it answers at once
         assert stopped.result() is True
     assert [line.partition(" in ")[0] for line in log()] == [
