@@ -28,10 +28,10 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 coverage: $(VENV)/ready
-	$(BIN)/pytest -n 3 --dist worksteal --cov
+	$(BIN)/pytest -n 4 --dist worksteal --cov
 
 build: $(VENV)/ready
 	@$(BIN)/python build.py

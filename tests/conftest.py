@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,15 @@ def twilio(request):
 @pytest.fixture(scope="session")
 def twilio_folder():
     return load(ROOT)
+
+
+def until(condition, seconds=20):
+    """Wait until a condition is true, and return its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.002)
+    return value
 
 
 def copy_tree(source, target, *left_out):

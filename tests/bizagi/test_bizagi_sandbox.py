@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import MANIFEST
+from tests.conftest import MANIFEST, until
 
 TO = "+14155550123"
 SEED = 20180515
@@ -113,6 +113,7 @@ def test_send_that_was_not_answered_is_never_repeated(ask, sandbox, sent):
     unknown = error(ask("send_sms", {"to": TO, "body": "a"}, {"timeoutSeconds": 0.3}))
     assert unknown["error"] == "OUTCOME_UNKNOWN"
     assert unknown["status"] == -200
+    until(sent)  # on a busy machine the connector may give up before the sandbox has read it
     assert len(sent()) == 1
 
 

@@ -19,7 +19,7 @@ import requests
 from connector_engines.proxy import Proxy
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration
-from tests.conftest import MANIFEST, copy_tree
+from tests.conftest import MANIFEST, copy_tree, until
 
 TO, BODY = "+14155550123", "Your appointment is tomorrow."
 SMS = {"to": TO, "body": BODY}
@@ -32,15 +32,6 @@ ENGINES_OWN = {
     "spiff__task_data": {"customer": {"phone": TO}},
     "spiff__callback_url": "http://127.0.0.1:7000/callback",
 }
-
-
-def until(condition, seconds=20):
-    """Wait until a condition is true, and return its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.002)
-    return value
 
 
 def post(proxy, command, inputs, **options):
