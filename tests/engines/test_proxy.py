@@ -673,7 +673,7 @@ def test_connection_whose_request_does_not_come_is_closed(opened, log, begun):
 
 
 def test_callers_that_pipeline_and_never_read_lose_their_connections(opened):
-    proxy = opened(request_seconds=1)
+    proxy = opened(request_seconds=3)
     one = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
         callers = [stack.enter_context(connect(proxy)) for _ in range(128)]
@@ -693,7 +693,7 @@ def test_callers_that_pipeline_and_never_read_lose_their_connections(opened):
 def test_caller_that_reads_byte_by_byte_loses_its_connection_and_others_are_served(
     opened, sandbox, sent
 ):
-    proxy = opened(request_seconds=1)
+    proxy = opened(request_seconds=3)
     # The answer is larger than the buffers of the system
     sandbox.seed(10_000)
     request = b"GET /v1/do/twilio/get_all_sms HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -1016,8 +1016,8 @@ def test_body_that_drips_for_ever_is_408_in_time(opened, sent):
 
 
 def test_command_may_take_longer_than_its_request(opened, sandbox):
-    proxy = opened(request_seconds=1)
-    sandbox.fail("slow", method="POST", seconds=1.5)
+    proxy = opened(request_seconds=3)
+    sandbox.fail("slow", method="POST", seconds=3.5)
     assert post(proxy, "twilio/send_sms", SMS).json()["error"] is None
 
 

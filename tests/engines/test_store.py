@@ -31,7 +31,7 @@ PAUSE = """<bpmn:intermediateCatchEvent id="pause"><bpmn:timerEventDefinition id
 @pytest.fixture
 def settings(sandbox):
     return {
-        "twilio": {**sandbox.settings, "timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 0}
+        "twilio": {**sandbox.settings, "timeoutSeconds": 20, "maxAttempts": 1, "resolveSeconds": 0}
     }
 
 

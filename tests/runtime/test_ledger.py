@@ -31,7 +31,7 @@ def connect(twilio_folder, sandbox, path):
     opened = []
 
     def start(**changes):
-        settings = {**sandbox.settings, "timeoutSeconds": 2, "resolveSeconds": 5, **changes}
+        settings = {**sandbox.settings, "timeoutSeconds": 20, "resolveSeconds": 5, **changes}
         opened.append(twilio_folder.connect(settings, ledger=path))
         return opened[-1]
 

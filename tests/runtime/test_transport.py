@@ -18,6 +18,7 @@ import trustme
 from urllib3.util.connection import create_connection
 
 from connector_runtime import errors, transport
+from tests.conftest import until
 
 GOOD = {"accountId": "AC" + 32 * "a", "authToken": "made-up", "from": "+15005550006",
         "resolveSeconds": 0}  # fmt: skip
@@ -221,6 +222,7 @@ def test_an_answer_that_drips_ends_in_time(twilio, serve):
         with pytest.raises(errors.OutcomeUnknown, match=r"No answer from Twilio within 1 s"):
             twilio.run("send_sms", INPUTS, settings(server, timeoutSeconds=1))
         assert time.monotonic() - started < 10
+        until(lambda: server.stored)  # a busy machine's server may read the request later
         assert len(server.stored) == 1
 
 
@@ -240,12 +242,12 @@ def test_a_connection_that_is_made_when_the_time_is_over_is_closed(twilio, monke
 
     def slow_machine(*args, **kwargs):
         made.append(create_connection(*args, **kwargs))
-        time.sleep(1.2)
+        time.sleep(3.2)
         return made[-1]
 
     monkeypatch.setattr(transport, "create_connection", slow_machine)
     with Server(lambda server, peer: server.take(peer)) as server:
-        chosen = settings(server, connectTimeoutSeconds=1, maxAttempts=1)
+        chosen = settings(server, connectTimeoutSeconds=3, maxAttempts=1)
         with pytest.raises(errors.NeverConnected):
             twilio.run("send_sms", INPUTS, chosen)
         assert [socket.fileno() for socket in made] == [-1]

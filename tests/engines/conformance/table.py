@@ -8,7 +8,7 @@ import yaml
 
 FOLDER = Path(__file__).parent
 # The look-up ends soon, because some messages in the table are never found.
-SETTINGS = {"timeoutSeconds": 5, "maxAttempts": 1, "resolveSeconds": 1}
+SETTINGS = {"timeoutSeconds": 20, "maxAttempts": 1, "resolveSeconds": 1}
 
 
 @dataclass
