@@ -23,6 +23,8 @@ demo: $(VENV)/ready
 demo-temporal: $(VENV)/ready
 	@PYTHONPATH=. $(BIN)/python examples/demo_temporal.py
 
+# Four processes for two cores, because the tests also wait: with three, the cores were idle for a
+# sixth of the time.
 test: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ from connector_runtime import errors
 from tests.faults import server as faults
 from tests.faults.test_hostile_answers import ANSWERS, owing, repeated, send, whole
 
-# Longer than a whole look-up may take: so what ends one is its own limit, not this one.
+# TIMEOUT is longer than a whole look-up may take, so only the look-up's own limit can end one.
 TIMEOUT, RESOLVE, LAST_LOOK, SLACK = 25, 1, 5, 14
 INPUTS = {"to": "+14155550123", "body": "looked for"}
 FORM = {"To": INPUTS["to"], "Body": INPUTS["body"], "From": faults.SENDER}
