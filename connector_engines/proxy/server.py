@@ -552,12 +552,23 @@ class _Protocol(web.RequestHandler):
     @contextlib.contextmanager
     def handling(self, request: web.BaseRequest) -> Iterator[None]:
         self._handled = request
+        self._read_on(request)
         if self._due is not None:
             self._due.cancel()
         try:
             yield
         finally:
             self._due = self._later(2, self._look_at_reading)
+
+    def _read_on(self, request: web.BaseRequest) -> None:
+        """Read what comes behind a request too, in order to drop it.
+
+        aiohttp stops reading when a request came together with many others. A connection that is
+        closed before all is read is reset by the system, and its caller may not get the answer.
+        """
+        transport = cast("asyncio.ReadTransport | None", self.transport)
+        if transport is not None and request.content.is_eof():
+            transport.resume_reading()
 
     def _later(self, part: int, do: Callable[[], None]) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(self._proxy.request_seconds / part, do)

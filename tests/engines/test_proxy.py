@@ -730,24 +730,37 @@ def test_caller_that_reads_slowly_but_steadily_gets_the_whole_answer(opened, san
     assert json.loads(body)["error"] is None
 
 
-def test_what_is_pipelined_behind_a_command_is_not_kept(served, sandbox, answer_now):
+@pytest.mark.parametrize("when", ["with it", "with the end of its body", "while it runs"])
+def test_what_is_pipelined_behind_a_command_is_read_and_not_kept(
+    served, sandbox, sent, answer_now, when
+):
     process = served()
     sandbox.fail("slow", method="POST", seconds=60)
-    one = b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    behind = 20_000 * b"GET /liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
     body = json.dumps(SMS).encode()
+    head = (
+        b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    )
     before = peak(process)
     with connect(process) as caller, caller.makefile("rb") as answer:
-        caller.sendall(
-            b"POST /v1/do/twilio/send_sms HTTP/1.1\r\nHost: localhost\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
-        until(lambda: sandbox.requests)
+        if when == "with it":
+            caller.sendall(head + b"\r\n" + body + behind)
+        elif when == "with the end of its body":
+            caller.sendall(head + b"Expect: 100-continue\r\n\r\n")
+            assert answer.readline() + answer.readline() == b"HTTP/1.1 100 Continue\r\n\r\n"
+            caller.sendall(body + behind)
+        else:
+            caller.sendall(head + b"\r\n" + body)
+            until(sent)
         for _ in range(20):
-            caller.sendall(20_000 * one)
+            caller.sendall(behind)
+        until(sent)
         answer_now()
         assert answer.readline().startswith(b"HTTP/1.1 200 ")
-    # Less than the 20 MB of the requests
-    assert peak(process) - before < 20 * 1024
+    assert len(sent()) == 1
+    # Less than the 18 MB of the requests
+    assert peak(process) - before < 18_000
 
 
 def test_each_connection_is_for_one_request(proxy):
