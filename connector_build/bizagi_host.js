@@ -74,8 +74,9 @@ function lead(chosen) {
       }
     });
   };
-  cluster.on('exit', (worker, code) => {
+  cluster.on('exit', (worker, code, signal) => {
     if (waiting > 0) {
+      tell(`a process of the host ended while it started (${signal || `exit status ${code}`})`);
       process.exit(1);
     } else if (code !== 0) {
       tell(`a connector ended its process (exit status ${code})`);

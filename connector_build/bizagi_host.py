@@ -6,13 +6,14 @@ import http.client
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 _SCRIPT = Path(__file__).with_name("bizagi_host.js")
-_START_SECONDS = 30
+_START_SECONDS = 60
 
 
 class Host:
@@ -47,13 +48,16 @@ class Host:
         self._reader = threading.Thread(target=self._read_faults, daemon=True)
         self._reader.start()
         assert self._process.stdout
+        began = time.monotonic()
         stuck = threading.Timer(_START_SECONDS, self._process.kill)
         stuck.start()
         line = self._process.stdout.readline()
         stuck.cancel()
         if not line.startswith("listening on "):
+            seconds = time.monotonic() - began
             self._stop()
-            raise RuntimeError(f"the host does not start: {' '.join(self.faults) or line.strip()}")
+            how = f"exit status {self._process.returncode} after {seconds:.0f} s"
+            raise RuntimeError(f"the host does not start ({how}): {' '.join(self.faults) or line}")
         self.port = int(line.rpartition(":")[2])
         return self
 

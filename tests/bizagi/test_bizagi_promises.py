@@ -423,6 +423,18 @@ def test_host_tells_what_a_connector_may_not_do(bizc, tmp_path, node):
     assert "a connector ended its process (exit status 3)" in said
 
 
+def test_host_that_does_not_start_tells_how_it_ended(tmp_path, node):
+    (tmp_path / "ends.js").write_text("if (require('cluster').isWorker) process.exit(4);")
+    env = {**os.environ, "NODE_OPTIONS": f"--require {tmp_path / 'ends.js'}"}
+    with pytest.raises(RuntimeError) as raised, bizagi_host.Host(tmp_path, node, env=env):
+        pass
+    assert re.fullmatch(
+        r"the host does not start \(exit status 1 after \d s\): "
+        r"a process of the host ended while it started \(exit status 4\)",
+        str(raised.value),
+    )
+
+
 # Two identical sends.
 
 
