@@ -11,7 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from temporalio.worker import Replayer
+
 from connector_engines.temporal import connect
+from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime.errors import InvalidConfiguration
 from tests.conftest import free_port
 
@@ -111,6 +114,15 @@ def worker(address, config, *more, identity="worker", queue=QUEUE, connector=ROO
     finally:
         process.kill()
         process.communicate()
+
+
+async def replay(history, workflow=CaseWorkflow):
+    """Raise an error where the workflow does not do what the history says.
+
+    Without `debug_mode`, 2 s in which a crowded machine gives it no processor are an error too. A
+    worker's task is then done again, but a replay has no second time.
+    """
+    await Replayer(workflows=[workflow], debug_mode=True).replay_workflow(history)
 
 
 def environ():

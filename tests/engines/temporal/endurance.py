@@ -15,10 +15,8 @@ import time
 from pathlib import Path
 
 from temporalio.service import RPCError
-from temporalio.worker import Replayer
 
 from connector_engines.temporal import Cases, Folder, connect, converter
-from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidConfiguration
 from tests.engines.drawing import document, flows, pause, script, service
@@ -132,7 +130,7 @@ async def kill_all_along(folder, count, kills, server_kills, seed, resend_after=
             reviving.cancel()
             for case in started:
                 history = await case.workflow.fetch_history()
-                await Replayer(workflows=[CaseWorkflow]).replay_workflow(history)
+                await cluster.replay(history)
         finally:
             for process in workers.processes:
                 process.kill()

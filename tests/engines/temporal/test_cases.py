@@ -9,10 +9,8 @@ import sys
 from base64 import b64encode
 
 import pytest
-from temporalio.worker import Replayer
 
 from connector_engines.temporal import Cases, InvalidProcess, connect
-from connector_engines.temporal.workflow import CaseWorkflow
 from connector_runtime import load
 from connector_runtime.errors import InvalidInput
 from tests.conftest import copy_tree, free_port
@@ -67,7 +65,7 @@ def test_long_case_goes_on_in_new_histories_with_all_that_is_under_way(
         assert sorted(int(message["body"]) for message in sandbox.messages) == numbers
         assert len(histories) >= least
         for history in histories:
-            asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
+            asyncio.run(cluster.replay(history))
 
 
 def test_case_that_is_too_large_for_a_new_history_stops_and_says_so(

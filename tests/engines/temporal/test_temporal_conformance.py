@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
 from connector_engines import bpmn
 from connector_engines.temporal import Cases, connect
@@ -89,7 +88,7 @@ def test_process_comes_to_what_the_table_says(entry, serving, server, sandbox, t
     history = asyncio.run(run())
     if RECORD:
         record(history, table.label(entry))
-    asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
+    asyncio.run(cluster.replay(history))
 
 
 async def finished_or_stands(case, entry):
@@ -157,7 +156,7 @@ def test_kept_history_is_replayed(path):
     RECORD_HISTORIES=1 pytest tests/engines/temporal/test_temporal_conformance.py
     """
     history = WorkflowHistory.from_json(path.stem, path.read_text("utf-8"))
-    asyncio.run(Replayer(workflows=[CaseWorkflow]).replay_workflow(history))
+    asyncio.run(cluster.replay(history))
 
 
 def test_kept_histories_name_no_machine_and_no_setting():
@@ -201,6 +200,6 @@ class WithoutPatch(WithPatch):
 
 def test_old_history_replays_with_a_change_that_is_marked_and_not_with_one_that_is_not():
     history = WorkflowHistory.from_json("send", (HISTORIES / "send.json").read_text("utf-8"))
-    asyncio.run(Replayer(workflows=[WithPatch]).replay_workflow(history))
+    asyncio.run(cluster.replay(history, WithPatch))
     with pytest.raises(workflow.NondeterminismError):
-        asyncio.run(Replayer(workflows=[WithoutPatch]).replay_workflow(history))
+        asyncio.run(cluster.replay(history, WithoutPatch))
