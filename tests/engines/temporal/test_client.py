@@ -1,8 +1,10 @@
 """TLS and API keys from Temporal's own environment configuration."""
 
 import asyncio
-import ssl
-import threading
+import subprocess
+import sys
+import types
+from pathlib import Path
 
 import pytest
 import trustme
@@ -13,82 +15,33 @@ from tests.engines.temporal import cluster
 
 NOTIFY = cluster.ROOT / "examples" / "notify_customer.bpmn"
 CUSTOMER = {"customer": {"name": "Ana", "phone": "+14155550123"}, "poll_seconds": 0.05}
+FRONT = Path(__file__).with_name("tls_front.py")
 KEY = "made-up-api-key"
-
-
-class TlsFront:
-    """Accepts TLS connections of clients with a certificate, and forwards them to the server."""
-
-    def __init__(self, context, behind):
-        self.context = context
-        self.behind = behind
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
-
-    def __enter__(self):
-        self.thread.start()
-        made = asyncio.start_server(self.carry, "127.0.0.1", 0, ssl=self.context)
-        self.listening = asyncio.run_coroutine_threadsafe(made, self.loop).result(20)
-        self.address = f"127.0.0.1:{self.listening.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(self, *_):
-        async def end():
-            self.listening.close()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self.loop).result(20)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-    async def carry(self, reader, writer):
-        host, _, port = self.behind.rpartition(":")
-        to_server = await asyncio.open_connection(host, int(port))
-
-        async def copy(source, target):
-            while piece := await source.read(65536):
-                target.write(piece)
-                await target.drain()
-
-        ways = {
-            asyncio.ensure_future(copy(reader, to_server[1])),
-            asyncio.ensure_future(copy(to_server[0], writer)),
-        }
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, to_server[1]):
-                end.transport.abort()
 
 
 @pytest.fixture
 def front(server, tmp_path):
+    """A TLS server in front of Temporal's: its `address`, and the `variables` of its clients."""
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["h2"])
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.configure_trust(context)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    own = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    own.write_to_path(tmp_path / "front.pem")
     caller = authority.issue_cert("caller.example")
     caller.private_key_pem.write_to_path(tmp_path / "key.pem")
     for pem in caller.cert_chain_pems:
         pem.write_to_path(tmp_path / "caller.pem", append=True)
-    with TlsFront(context, server.address) as running:
-        running.variables = {
+    line = [sys.executable, FRONT, server.address]
+    line += [tmp_path / "front.pem", tmp_path / "authority.pem"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        variables = {
             "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(tmp_path / "authority.pem"),
             "TEMPORAL_TLS_CLIENT_CERT_PATH": str(tmp_path / "caller.pem"),
             "TEMPORAL_TLS_CLIENT_KEY_PATH": str(tmp_path / "key.pem"),
             "TEMPORAL_API_KEY": KEY,
         }
-        yield running
+        address = process.stdout.readline().strip()
+        yield types.SimpleNamespace(address=address, variables=variables)
+        process.kill()
 
 
 def test_case_runs_over_tls_with_a_certificate_and_an_api_key(
@@ -110,13 +63,13 @@ def test_case_runs_over_tls_with_a_certificate_and_an_api_key(
 
 
 @pytest.mark.parametrize(
-    "missing", ["TEMPORAL_TLS_SERVER_CA_CERT_PATH", "TEMPORAL_TLS_CLIENT_CERT_PATH"]
+    "missing", ["TEMPORAL_TLS_SERVER_", "TEMPORAL_TLS_CLIENT_", "TEMPORAL_TLS_CLIENT_CERT_"]
 )
 def test_connection_that_is_not_trusted_is_one_sentence_without_the_key(
     front, monkeypatch, missing
 ):
     for variable, value in front.variables.items():
-        if variable != missing:
+        if not variable.startswith(missing):
             monkeypatch.setenv(variable, value)
     with pytest.raises(InvalidConfiguration) as caught:
         asyncio.run(connect(front.address))
