@@ -429,7 +429,7 @@ def test_host_that_does_not_start_tells_how_it_ended(tmp_path, node):
     with pytest.raises(RuntimeError) as raised, bizagi_host.Host(tmp_path, node, env=env):
         pass
     assert re.fullmatch(
-        r"the host does not start \(exit status 1 after \d s\): "
+        r"the host does not start \(exit status 1 after \d+ s\): "
         r"a process of the host ended while it started \(exit status 4\)",
         str(raised.value),
     )
