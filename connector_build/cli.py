@@ -26,14 +26,23 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 def run(root: Path) -> None:
-    """Run the command line for the connector in `root`; exit with 0, 1 refused, 2 wrong usage."""
-    signal.signal(signal.SIGTERM, _end)
-    cli(obj=root)
+    """Run the command line for the connector in `root`; exit with 0, 1 refused, 2 wrong usage.
 
+    SIGTERM ends it as Ctrl-C does, so that unfinished files are removed; the exit status is 143.
+    """
+    received: list[int] = []
 
-def _end(number: int, frame: object) -> None:
-    """End as after Ctrl-C, so that unfinished files are removed."""
-    sys.exit(128 + number)
+    def end(number: int, frame: object) -> None:
+        received.append(number)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        cli(obj=root)
+    finally:
+        # What it interrupts may raise an error of its own in place of the exit, as zipfile does.
+        if received:
+            sys.exit(128 + received[0])
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

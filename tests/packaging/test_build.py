@@ -314,6 +314,28 @@ def test_build_that_is_ended_leaves_nothing_behind(tree):
     assert list((tree / "dist").iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent")
+def test_build_that_is_ended_inside_a_library_with_an_error_of_its_own_tells_the_signal(tree):
+    # zipfile can't close a package whose member is being opened, and says so in place of the exit.
+    program = """
+import os, runpy, signal, zlib
+compressobj = zlib.compressobj
+def ended(*arguments):
+    zlib.compressobj = compressobj
+    signal.raise_signal(signal.SIGTERM)
+    return compressobj(*arguments)
+zlib.compressobj = ended
+runpy.run_path("build.py", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tree, capture_output=True, check=False, timeout=300
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert b"collect" in done.stdout
+    assert b"write" not in done.stdout
+    assert list((tree / "dist").iterdir()) == []
+
+
 def test_javascript_that_does_not_load_refuses_the_bizc(tree, node):
     with (tree / "marketplace" / "bizagi" / "actions" / "send-sms.js").open("a") as file:
         file.write("syntax error (((\n")
